@@ -1,0 +1,62 @@
+using Ravel.Contracts.Ids;
+
+namespace Ravel.Agent.Networking;
+
+/// <summary>
+/// The node's side of every machine's network: taps, routes, one nftables table. Stands at the kernel boundary; tests
+/// without root use a fake.
+/// </summary>
+public interface INodeNetwork
+{
+    /// <summary>
+    /// Makes the kernel match exactly <paramref name="wanted"/>: taps and ports that are in it are kept as they are (running
+    /// guests notice nothing), strays of this agent are removed, the table is replaced. Called at start, before any work,
+    /// and on a timer.
+    /// </summary>
+    Task ReconcileAsync(IReadOnlyCollection<NetworkAttachment> wanted, CancellationToken cancellationToken);
+
+    /// <summary>Makes the tap, the route and the rules of one instance. Idempotent.</summary>
+    /// <exception cref="NetworkException"><c>port-taken</c> when a published port is in use on the host.</exception>
+    Task<InstanceNetwork> AttachAsync(NetworkAttachment attachment, CancellationToken cancellationToken);
+
+    /// <summary>Removes what <see cref="AttachAsync"/> made. Idempotent.</summary>
+    Task DetachAsync(InstanceId instance, CancellationToken cancellationToken);
+}
+
+/// <param name="Instance">Names the tap.</param>
+/// <param name="Machine">Owner.</param>
+/// <param name="AddressIndex">Unique on the node, stable over the machine's life, ≥ 1: the host part of its addresses.</param>
+/// <param name="NetworkIndex">Unique per namespace on the node, ≥ 1; machines of one index may talk to each other.</param>
+/// <param name="Ports">Ports of the host that lead to the guest.</param>
+public sealed record NetworkAttachment(
+    InstanceId Instance,
+    MachineId Machine,
+    int AddressIndex,
+    int NetworkIndex,
+    IReadOnlyList<PortMapping> Ports);
+
+/// <param name="Protocol"><c>tcp</c> or <c>udp</c>.</param>
+/// <param name="HostAddress">IPv4 address of the host, or null for all.</param>
+/// <param name="HostPort">1–65535.</param>
+/// <param name="GuestPort">1–65535.</param>
+public sealed record PortMapping(string Protocol, string? HostAddress, int HostPort, int GuestPort);
+
+/// <summary>What the VMM and the guest need to know. Addresses with prefix length.</summary>
+public sealed record InstanceNetwork(
+    string Tap,
+    string Mac,
+    string AddressV4,
+    string AddressV6,
+    string GatewayV4,
+    string GatewayV6,
+    IReadOnlyList<string> Nameservers,
+    int Mtu);
+
+public sealed class NetworkException : Exception
+{
+    public NetworkException(string code, string message)
+        : base(message) => Code = code;
+
+    /// <summary>A problem code of the API: <c>port-taken</c> or <c>internal</c>.</summary>
+    public string Code { get; }
+}

@@ -1,0 +1,162 @@
+using Ravel.Contracts.Ids;
+
+namespace Ravel.Contracts.Api;
+
+/// <summary>
+/// A machine as the API shows it: the shape of the Fly Machines API (<c>/v1/apps/{app}/machines</c>), so that its clients
+/// work by changing a base URL. Times are RFC 3339.
+/// </summary>
+public sealed record Machine
+{
+    public required MachineId Id { get; init; }
+    public required string Name { get; init; }
+
+    /// <summary>One of <see cref="MachineStates"/>.</summary>
+    public required string State { get; init; }
+
+    /// <summary>Ravel's addition: the app it belongs to.</summary>
+    public required string App { get; init; }
+
+    public string Region { get; init; } = "local";
+    public ImageRef? ImageRef { get; init; }
+
+    /// <summary>The current or last incarnation; null before the first.</summary>
+    public string? InstanceId { get; init; }
+
+    /// <summary>IPv6 inside the tenant's network.</summary>
+    public string? PrivateIp { get; init; }
+
+    /// <summary>Ravel's addition: IPv4, meaningful on its node only.</summary>
+    public string? NodeIpv4 { get; init; }
+
+    public required DateTimeOffset CreatedAt { get; init; }
+    public required DateTimeOffset UpdatedAt { get; init; }
+    public required MachineConfig Config { get; init; }
+    public IReadOnlyList<MachineEvent> Events { get; init; } = [];
+
+    /// <summary>Ravel's addition: grows with every change of configuration or desired state.</summary>
+    public required long Generation { get; init; }
+
+    /// <summary>Ravel's addition: how the last instance ended.</summary>
+    public MachineExit? Exit { get; init; }
+
+    /// <summary>Ravel's addition: why the machine is <c>failed</c>.</summary>
+    public MachineProblem? Problem { get; init; }
+}
+
+/// <summary>States a machine can be seen in.</summary>
+public static class MachineStates
+{
+    public const string Created = "created";
+    public const string Starting = "starting";
+    public const string Started = "started";
+    public const string Stopping = "stopping";
+    public const string Stopped = "stopped";
+    public const string Failed = "failed";
+    public const string Destroying = "destroying";
+    public const string Destroyed = "destroyed";
+}
+
+public sealed record ImageRef
+{
+    public required string Registry { get; init; }
+    public required string Repository { get; init; }
+    public string? Tag { get; init; }
+    public string? Digest { get; init; }
+}
+
+/// <summary>How an instance ended. <c>ExitCode</c> is 128+N for signal N, as a shell reports it.</summary>
+public sealed record MachineExit(int ExitCode, int? Signal, bool OomKilled, bool RequestedStop, DateTimeOffset ExitedAt);
+
+public sealed record MachineProblem(string Code, string Message);
+
+/// <summary>Something that happened to a machine. <c>Timestamp</c>: Unix milliseconds.</summary>
+public sealed record MachineEvent
+{
+    public required string Id { get; init; }
+
+    /// <summary>launch, start, exit, stop, fail, restart, destroy, update.</summary>
+    public required string Type { get; init; }
+
+    /// <summary>The machine's state after it.</summary>
+    public required string Status { get; init; }
+
+    /// <summary>user or ravel.</summary>
+    public required string Source { get; init; }
+    public required long Timestamp { get; init; }
+    public string? InstanceId { get; init; }
+    public MachineExit? Exit { get; init; }
+    public MachineProblem? Problem { get; init; }
+}
+
+/// <summary>What a user says a machine shall be.</summary>
+public sealed record MachineConfig
+{
+    /// <summary>An image reference as Docker writes them, or the name of an imported image.</summary>
+    public required string Image { get; init; }
+    public GuestSize? Guest { get; init; }
+    public IReadOnlyDictionary<string, string>? Env { get; init; }
+    public InitConfig? Init { get; init; }
+    public RestartConfig? Restart { get; init; }
+    public bool AutoDestroy { get; init; }
+    public StopConfig? StopConfig { get; init; }
+    public IReadOnlyDictionary<string, string>? Metadata { get; init; }
+
+    /// <summary>Ravel's addition: ports of the host that lead to the machine.</summary>
+    public IReadOnlyList<PortConfig>? PublishedPorts { get; init; }
+
+    /// <summary>Ravel's addition: <c>missing</c> (default), <c>always</c> or <c>never</c>.</summary>
+    public string? PullPolicy { get; init; }
+}
+
+/// <summary>Defaults: 1 CPU, 256 MiB, a writable disk of the node's default size.</summary>
+public sealed record GuestSize
+{
+    /// <summary>Virtual CPUs, 1–32.</summary>
+    public int? Cpus { get; init; }
+
+    /// <summary>MiB, 64–1048576.</summary>
+    public int? MemoryMb { get; init; }
+    public string? CpuKind { get; init; }
+
+    /// <summary>Ravel's addition: size of the writable disk in MiB.</summary>
+    public int? DiskMb { get; init; }
+}
+
+/// <summary>Overrides of the image's process. <c>Exec</c> replaces entrypoint and command.</summary>
+public sealed record InitConfig
+{
+    public IReadOnlyList<string>? Exec { get; init; }
+    public IReadOnlyList<string>? Entrypoint { get; init; }
+    public IReadOnlyList<string>? Cmd { get; init; }
+    public bool? Tty { get; init; }
+
+    /// <summary>Ravel's addition.</summary>
+    public string? User { get; init; }
+
+    /// <summary>Ravel's addition.</summary>
+    public string? WorkingDir { get; init; }
+}
+
+/// <summary><c>Policy</c>: <c>no</c> (default), <c>on-failure</c> or <c>always</c>.</summary>
+public sealed record RestartConfig
+{
+    public string? Policy { get; init; }
+    public int? MaxRetries { get; init; }
+}
+
+/// <summary><c>Signal</c>: a name (<c>SIGTERM</c>) or number. <c>Timeout</c>: seconds until SIGKILL, 0–3600, default 10.</summary>
+public sealed record StopConfig
+{
+    public string? Signal { get; init; }
+    public int? Timeout { get; init; }
+}
+
+/// <summary><c>HostPort</c> 0 lets the node choose one.</summary>
+public sealed record PortConfig
+{
+    public string? Protocol { get; init; }
+    public string? HostAddress { get; init; }
+    public required int HostPort { get; init; }
+    public required int GuestPort { get; init; }
+}

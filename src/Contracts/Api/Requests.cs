@@ -1,0 +1,238 @@
+using System.Text.Json.Serialization;
+
+namespace Ravel.Contracts.Api;
+
+public sealed record CreateAppRequest
+{
+    /// <summary>Lower-case letters, digits and '-', at most 63. Fly's clients send <c>app_name</c>.</summary>
+    public required string AppName { get; init; }
+}
+
+public sealed record App
+{
+    public required string Name { get; init; }
+    public required string Namespace { get; init; }
+    public required DateTimeOffset CreatedAt { get; init; }
+    public int MachineCount { get; init; }
+}
+
+public sealed record AppList(int TotalApps, IReadOnlyList<App> Apps);
+
+public sealed record CreateMachineRequest
+{
+    /// <summary>Unique in its app: lower-case letters, digits and '-', at most 63. Made up if absent.</summary>
+    public string? Name { get; init; }
+    public string? Region { get; init; }
+    public required MachineConfig Config { get; init; }
+
+    /// <summary>Create without starting.</summary>
+    public bool SkipLaunch { get; init; }
+}
+
+public sealed record StopMachineRequest
+{
+    public string? Signal { get; init; }
+
+    /// <summary>Seconds; Fly's clients also send a Go duration ("10s").</summary>
+    public string? Timeout { get; init; }
+}
+
+public sealed record SignalRequest
+{
+    public required string Signal { get; init; }
+}
+
+/// <summary>Runs a command and returns when it ends. The interactive form is a WebSocket on the same path.</summary>
+public sealed record ExecRequest
+{
+    public IReadOnlyList<string>? Command { get; init; }
+
+    /// <summary>A command line, split on blanks, when <see cref="Command"/> is absent.</summary>
+    public string? Cmd { get; init; }
+    public string? Stdin { get; init; }
+
+    /// <summary>Seconds; 0 = none, default 60.</summary>
+    public int? Timeout { get; init; }
+
+    /// <summary>Ravel's additions from here on.</summary>
+    public IReadOnlyDictionary<string, string>? Env { get; init; }
+    public string? User { get; init; }
+    public string? WorkingDir { get; init; }
+    public bool Tty { get; init; }
+    public int? Columns { get; init; }
+    public int? Rows { get; init; }
+
+    /// <summary>WebSocket only: the client will send standard input.</summary>
+    public bool AttachStdin { get; init; }
+}
+
+public sealed record ExecResponse(string Stdout, string Stderr, int ExitCode, int? ExitSignal);
+
+/// <summary>
+/// Text messages of an exec WebSocket. Client: first an <see cref="ExecRequest"/>, later <see cref="Signal"/>,
+/// resize or <see cref="StdinClosed"/>. Server: last an exit or a problem. Binary messages are one channel byte (0 stdin, 1
+/// stdout, 2 stderr) and data.
+/// </summary>
+public sealed record ExecControl
+{
+    public string? Signal { get; init; }
+    public int? Columns { get; init; }
+    public int? Rows { get; init; }
+    public bool StdinClosed { get; init; }
+    public int? ExitCode { get; init; }
+    public int? ExitSignal { get; init; }
+    public Problem? Problem { get; init; }
+}
+
+/// <summary>One line of a log stream (<c>application/x-ndjson</c>). Bytes that are not UTF-8 come as U+FFFD unless <c>DataBase64</c> is asked for.</summary>
+public sealed record LogLine
+{
+    /// <summary>RFC 3339 with nanoseconds.</summary>
+    public required string Timestamp { get; init; }
+
+    /// <summary>stdout, stderr or system.</summary>
+    public required string Stream { get; init; }
+
+    /// <summary>The bytes as UTF-8 text, with the newline if there was one.</summary>
+    public string? Message { get; init; }
+
+    /// <summary>The bytes when they are not valid UTF-8.</summary>
+    public byte[]? Data { get; init; }
+    public required string InstanceId { get; init; }
+}
+
+public sealed record Image
+{
+    public required string Digest { get; init; }
+    public required IReadOnlyList<string> References { get; init; }
+
+    /// <summary>Bytes of the rootfs.</summary>
+    public required long Size { get; init; }
+    public required DateTimeOffset CreatedAt { get; init; }
+}
+
+public sealed record ImageList(IReadOnlyList<Image> Images);
+
+public sealed record PullImageRequest
+{
+    public required string Reference { get; init; }
+    public string? PullPolicy { get; init; }
+}
+
+/// <summary>One line of a pull's progress (<c>application/x-ndjson</c>); the last has <see cref="Image"/> or <see cref="Problem"/>.</summary>
+public sealed record PullProgress
+{
+    public string? Phase { get; init; }
+    public string? Layer { get; init; }
+    public long? Received { get; init; }
+    public long? Total { get; init; }
+    public Image? Image { get; init; }
+    public Problem? Problem { get; init; }
+}
+
+public sealed record RemovedImages(IReadOnlyList<string> Removed);
+
+public sealed record Namespace
+{
+    public required string Name { get; init; }
+    public required DateTimeOffset CreatedAt { get; init; }
+}
+
+public sealed record NamespaceList(IReadOnlyList<Namespace> Namespaces);
+
+public sealed record CreateNamespaceRequest
+{
+    public required string Name { get; init; }
+}
+
+public sealed record CreateTokenRequest
+{
+    public required string Name { get; init; }
+}
+
+/// <summary>A token; <c>Secret</c> is shown once, when it is made.</summary>
+public sealed record Token
+{
+    public required string Id { get; init; }
+    public required string Name { get; init; }
+    public required string? Namespace { get; init; }
+    public required DateTimeOffset CreatedAt { get; init; }
+    public string? Secret { get; init; }
+}
+
+/// <summary>What a server says of itself, and its node; unauthenticated callers see the version only.</summary>
+public sealed record ServerInfo
+{
+    public required string Version { get; init; }
+    public NodeSummary? Node { get; init; }
+}
+
+public sealed record NodeSummary
+{
+    public required string Id { get; init; }
+    public required string Vmm { get; init; }
+    public required string VmmVersion { get; init; }
+    public required string Accelerator { get; init; }
+    public required string Architecture { get; init; }
+    public required NodeResources Capacity { get; init; }
+    public required NodeResources Allocated { get; init; }
+}
+
+public sealed record NodeResources(long Cpus, long MemoryMb, long DiskMb, long Machines);
+
+/// <summary>RFC 9457. <c>Code</c> is one of <see cref="ProblemCodes"/>; <c>Error</c> repeats the detail for clients of the Fly API.</summary>
+public sealed record Problem
+{
+    public string Type { get; init; } = "about:blank";
+    public required string Title { get; init; }
+    public required int Status { get; init; }
+    public required string Detail { get; init; }
+    public required string Code { get; init; }
+    public string? Instance { get; init; }
+    public string? Error { get; init; }
+}
+
+/// <summary>How <c>ravel</c> finds a daemon: <c>client.json</c> in a data directory, mode 0600.</summary>
+public sealed record ClientConfig
+{
+    /// <summary>e.g. <c>http://127.0.0.1:7717</c>.</summary>
+    public required string Server { get; init; }
+    public required string Token { get; init; }
+    public required string DataDirectory { get; init; }
+
+    /// <summary>Of the daemon, for <c>ravel down</c>.</summary>
+    public required int Pid { get; init; }
+    public required ulong PidStartTime { get; init; }
+}
+
+/// <summary>Source-generated JSON of the public API, snake_case.</summary>
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower,
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+    NumberHandling = JsonNumberHandling.Strict)]
+[JsonSerializable(typeof(CreateAppRequest))]
+[JsonSerializable(typeof(App))]
+[JsonSerializable(typeof(AppList))]
+[JsonSerializable(typeof(CreateMachineRequest))]
+[JsonSerializable(typeof(Machine))]
+[JsonSerializable(typeof(IReadOnlyList<Machine>))]
+[JsonSerializable(typeof(IReadOnlyList<MachineEvent>))]
+[JsonSerializable(typeof(StopMachineRequest))]
+[JsonSerializable(typeof(SignalRequest))]
+[JsonSerializable(typeof(ExecRequest))]
+[JsonSerializable(typeof(ExecResponse))]
+[JsonSerializable(typeof(ExecControl))]
+[JsonSerializable(typeof(LogLine))]
+[JsonSerializable(typeof(ImageList))]
+[JsonSerializable(typeof(PullImageRequest))]
+[JsonSerializable(typeof(PullProgress))]
+[JsonSerializable(typeof(RemovedImages))]
+[JsonSerializable(typeof(NamespaceList))]
+[JsonSerializable(typeof(CreateNamespaceRequest))]
+[JsonSerializable(typeof(CreateTokenRequest))]
+[JsonSerializable(typeof(Token))]
+[JsonSerializable(typeof(IReadOnlyList<Token>))]
+[JsonSerializable(typeof(ServerInfo))]
+[JsonSerializable(typeof(Problem))]
+[JsonSerializable(typeof(ClientConfig))]
+public sealed partial class ApiJson : JsonSerializerContext;

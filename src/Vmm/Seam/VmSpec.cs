@@ -1,0 +1,109 @@
+namespace Ravel.Vmm;
+
+/// <summary>Everything a VMM needs to run one guest. Paths are absolute.</summary>
+public sealed record VmSpec
+{
+    /// <summary>Unique on the host: letters, digits and '-', at most 64 (an instance id).</summary>
+    public required string Id { get; init; }
+
+    /// <summary>
+    /// An existing directory of this VM's own for sockets and pid files, emptied by a reboot
+    /// (below /run). Short: a Unix socket's path has at most 107 bytes (unix(7)).
+    /// </summary>
+    public required string RunDirectory { get; init; }
+
+    /// <summary>Virtual CPUs, 1–32.</summary>
+    public required int Cpus { get; init; }
+
+    /// <summary>Guest memory in MiB, at least 64.</summary>
+    public required int MemoryMib { get; init; }
+
+    public required BootSource Boot { get; init; }
+
+    /// <summary>
+    /// Block devices in the guest's order: the first is <c>/dev/vda</c>, the second <c>/dev/vdb</c>, whatever
+    /// order the VMM's bus has.
+    /// </summary>
+    public IReadOnlyList<Drive> Drives { get; init; } = [];
+
+    /// <summary>Network interfaces in the guest's order: <c>eth0</c>, <c>eth1</c>.</summary>
+    public IReadOnlyList<NetworkInterface> Networks { get; init; } = [];
+
+    /// <summary>Name of the control group below Ravel's own that holds the VMM, e.g. <c>0/01J…</c>.</summary>
+    public required string Cgroup { get; init; }
+
+    /// <summary>Resume this snapshot instead of booting; drives, networks and size are those above.</summary>
+    public VmSnapshot? Restore { get; init; }
+}
+
+/// <summary>The guest kernel: bzImage or uncompressed ELF, an initramfs, and arguments (nothing secret).</summary>
+public sealed record BootSource(string KernelPath, string InitramfsPath, string ExtraArguments = "");
+
+/// <summary>A raw block device image. <paramref name="Id"/>: letters, digits, '_'.</summary>
+public sealed record Drive(string Id, string Path, bool ReadOnly);
+
+/// <summary>A tap that exists already. <paramref name="Id"/>: letters, digits, '_'; <paramref name="Mac"/> as aa:bb:cc:dd:ee:ff.</summary>
+public sealed record NetworkInterface(string Id, string Tap, string Mac);
+
+/// <summary>A saved VM: a directory written by <see cref="IVmm.SnapshotAsync"/>.</summary>
+public sealed record VmSnapshot(string Directory, string Driver, string DriverVersion);
+
+/// <summary>
+/// Identifies a VMM across restarts of Ravel: a pid alone may have been reused, a pid with its start time
+/// (clock ticks since boot, field 22 of /proc/PID/stat, proc(5)) cannot.
+/// </summary>
+public sealed record VmmRecord(string Driver, string Id, string RunDirectory, int Pid, ulong StartTime, string Cgroup);
+
+/// <summary>How a VMM ended.</summary>
+/// <param name="Kind">What was seen.</param>
+/// <param name="Detail">One line for people: exit status, signal, or the VMM's last words.</param>
+public sealed record VmmExit(VmmExitKind Kind, string Detail);
+
+public enum VmmExitKind
+{
+    /// <summary>The guest powered off or rebooted.</summary>
+    GuestShutdown,
+
+    /// <summary>The guest's kernel panicked.</summary>
+    GuestPanic,
+
+    /// <summary>Killed by <see cref="IVmm.KillAsync"/>.</summary>
+    Killed,
+
+    /// <summary>The process is gone and nothing says why.</summary>
+    Lost,
+}
+
+public sealed record VmmMetrics(TimeSpan CpuTime, long ResidentBytes);
+
+/// <summary>What a driver can do on this host.</summary>
+/// <param name="Available">False when a launch is bound to fail; <paramref name="Problems"/> says why.</param>
+/// <param name="Version">The VMM's own version, empty when unknown.</param>
+/// <param name="Accelerator"><c>kvm</c>, <c>tcg</c> or <c>none</c>.</param>
+/// <param name="Problems">What is missing or wrong, each with its remedy.</param>
+public sealed record VmmProbe(bool Available, string Version, string Accelerator, IReadOnlyList<VmmProblem> Problems);
+
+public sealed record VmmProblem(string Subject, string Message, string Remedy);
+
+/// <summary>
+/// The byte channel to a guest. <paramref name="IsLossy"/>: bytes of an earlier connection may still sit in it on
+/// either side (a virtio-serial port), so that a new link session has to resynchronise; false for vsock.
+/// </summary>
+public sealed record GuestChannel(Stream Stream, bool IsLossy) : IAsyncDisposable
+{
+    public ValueTask DisposeAsync() => Stream.DisposeAsync();
+}
+
+/// <summary>A VMM that could not be launched, spoken to or controlled. The message names the VMM and carries its own words.</summary>
+public sealed class VmmException : Exception
+{
+    public VmmException(string message)
+        : base(message)
+    {
+    }
+
+    public VmmException(string message, Exception inner)
+        : base(message, inner)
+    {
+    }
+}
