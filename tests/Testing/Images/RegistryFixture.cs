@@ -1,0 +1,151 @@
+using System.Diagnostics;
+using System.Text.RegularExpressions;
+using Ravel.Linux.Processes;
+
+namespace Ravel.Testing.Images;
+
+/// <summary>
+/// A real registry (Debian's docker-registry) on a free loopback port with its own temporary storage. It ends with
+/// this object, and also when the process that holds it is killed: its standard input is the lease on its life.
+/// </summary>
+public sealed partial class RegistryFixture : IAsyncDisposable
+{
+    /// <summary>The user of <see cref="StartAsync"/> with <c>password: true</c>.</summary>
+    public const string UserName = "ravel";
+
+    public const string Password = "correct horse";
+
+    private const string PasswordHash = "$2b$05$puR2l.ejutyzHXxBIxJkEe5v1igrsbvWzberLGQaHZl2wvTXHSLAy";
+
+    private readonly Process _process;
+    private readonly string _directory;
+    private readonly bool _password;
+
+    private RegistryFixture(Process process, string directory, int port, bool password)
+    {
+        _process = process;
+        _directory = directory;
+        _password = password;
+        Port = port;
+    }
+
+    public int Port { get; }
+
+    /// <summary>As it stands at the head of an image reference: <c>127.0.0.1:PORT</c>.</summary>
+    public string Host => $"127.0.0.1:{Port}";
+
+    /// <param name="password">Asks for Basic credentials, <see cref="UserName"/> and <see cref="Password"/>.</param>
+    public static async Task<RegistryFixture> StartAsync(bool password = false, CancellationToken cancellationToken = default)
+    {
+        var directory = Directory.CreateTempSubdirectory("ravel-registry-").FullName;
+        try
+        {
+            var configuration = Path.Combine(directory, "config.yml");
+            await File.WriteAllTextAsync(configuration, Configuration(directory, password), cancellationToken);
+            if (password)
+                await File.WriteAllTextAsync(Path.Combine(directory, "htpasswd"), $"{UserName}:{PasswordHash}\n", cancellationToken);
+
+            // The shell waits for the end of its input, which comes with the end of the test process however it ends.
+            var start = new ProcessStartInfo("/bin/sh")
+            {
+                ArgumentList = { "-c", "docker-registry serve \"$1\" & read -r _; kill $!; wait", "sh", configuration },
+                RedirectStandardInput = true,
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
+                UseShellExecute = false,
+                Environment = { ["OTEL_TRACES_EXPORTER"] = "none" },
+            };
+            var process = new Process { StartInfo = start };
+            var listening = new TaskCompletionSource<int>(TaskCreationOptions.RunContinuationsAsynchronously);
+            var words = new List<string>();
+            void Read(string? line)
+            {
+                if (line is null)
+                    return;
+                lock (words)
+                {
+                    if (words.Count < 100)
+                        words.Add(line);
+                }
+                if (Listening().Match(line) is { Success: true } match)
+                    listening.TrySetResult(int.Parse(match.Groups[1].Value));
+            }
+
+            process.OutputDataReceived += (_, e) => Read(e.Data);
+            process.ErrorDataReceived += (_, e) => Read(e.Data);
+            process.EnableRaisingEvents = true;
+            process.Exited += (_, _) => listening.TrySetException(
+                new CommandException($"docker-registry ended at once: {string.Join(' ', words)}"));
+#pragma warning disable RS0030 // It runs beside the test, which CommandRunner is not for.
+            process.Start();
+#pragma warning restore RS0030
+            process.BeginOutputReadLine();
+            process.BeginErrorReadLine();
+            var port = await listening.Task.WaitAsync(TimeSpan.FromSeconds(30), cancellationToken);
+            return new RegistryFixture(process, directory, port, password);
+        }
+        catch
+        {
+            Directory.Delete(directory, recursive: true);
+            throw;
+        }
+    }
+
+    /// <summary>Copies an image out of an OCI layout into the registry and returns its reference here.</summary>
+    public async Task<string> PushAsync(OciLayout image, string name, CancellationToken cancellationToken = default)
+    {
+        var reference = $"{Host}/{name}";
+        List<string> arguments = ["copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false"];
+        if (_password)
+            arguments.Add($"--dest-creds={UserName}:{Password}");
+        arguments.AddRange([$"oci:{image.Directory}:{image.Tag}", $"docker://{reference}"]);
+        await CommandRunner.RunCheckedAsync(
+            "skopeo", arguments, timeout: TimeSpan.FromMinutes(3), cancellationToken: cancellationToken);
+        return reference;
+    }
+
+    /// <summary>Ends the registry and keeps its storage until disposed, for tests of what needs no network.</summary>
+    public async Task StopAsync()
+    {
+        if (_process.HasExited)
+            return;
+        _process.StandardInput.Close();
+        try
+        {
+            await _process.WaitForExitAsync().WaitAsync(TimeSpan.FromSeconds(10));
+        }
+        catch (TimeoutException)
+        {
+            _process.Kill(entireProcessTree: true);
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await StopAsync();
+        _process.Dispose();
+        Directory.Delete(_directory, recursive: true);
+    }
+
+    private static string Configuration(string directory, bool password) =>
+        $"""
+        version: 0.1
+        log:
+          level: info
+          accesslog:
+            disabled: true
+        storage:
+          filesystem:
+            rootdirectory: {directory}/storage
+          delete:
+            enabled: true
+        http:
+          addr: 127.0.0.1:0
+          secret: one-process-needs-no-real-secret
+        {(password ? $"auth:\n  htpasswd:\n    realm: test\n    path: {directory}/htpasswd" : "")}
+
+        """;
+
+    [GeneratedRegex(@"listening on 127\.0\.0\.1:(\d+)")]
+    private static partial Regex Listening();
+}
