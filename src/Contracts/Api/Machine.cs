@@ -1,3 +1,5 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
 using Ravel.Contracts.Ids;
 
 namespace Ravel.Contracts.Api;
@@ -107,6 +109,13 @@ public sealed record MachineConfig
 
     /// <summary>Ravel's addition: <c>missing</c> (default), <c>always</c> or <c>never</c>.</summary>
     public string? PullPolicy { get; init; }
+
+    /// <summary>
+    /// What else a client sent. The server refuses members that would change what runs (<c>mounts</c>, <c>services</c>, …) and
+    /// drops the others.
+    /// </summary>
+    [JsonExtensionData]
+    public IDictionary<string, JsonElement>? Unsupported { get; set; }
 }
 
 /// <summary>Defaults: 1 CPU, 256 MiB, a writable disk of the node's default size.</summary>

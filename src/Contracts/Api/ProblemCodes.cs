@@ -21,6 +21,7 @@ public static class ProblemCodes
     public const string NameTaken = "name-taken";
     public const string IllegalState = "illegal-state";
     public const string AppNotEmpty = "app-not-empty";
+    public const string NamespaceNotEmpty = "namespace-not-empty";
     public const string ImageInUse = "image-in-use";
     public const string PortTaken = "port-taken";
     public const string InsufficientCapacity = "insufficient-capacity";
@@ -43,7 +44,7 @@ public static class ProblemCodes
         NotFound or AppNotFound or MachineNotFound or NamespaceNotFound or ImageNotFound => 404,
         MethodNotAllowed => 405,
         Timeout => 408,
-        NameTaken or IllegalState or AppNotEmpty or ImageInUse or PortTaken => 409,
+        NameTaken or IllegalState or AppNotEmpty or NamespaceNotEmpty or ImageInUse or PortTaken => 409,
         PayloadTooLarge => 413,
         UnsupportedMediaType => 415,
         ImageInvalid or ImagePullFailed or RegistryUnauthorized => 422,

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using System.Text.Json.Serialization;
 
 namespace Ravel.Contracts.Api;
@@ -33,13 +34,34 @@ public sealed record StopMachineRequest
 {
     public string? Signal { get; init; }
 
-    /// <summary>Seconds; Fly's clients also send a Go duration ("10s").</summary>
+    /// <summary>Seconds, as a number or text; Fly's clients also send a Go duration ("10s").</summary>
+    [JsonConverter(typeof(NumberOrTextConverter))]
     public string? Timeout { get; init; }
+}
+
+/// <summary>Takes a JSON number where text is expected: clients send seconds both ways.</summary>
+public sealed class NumberOrTextConverter : JsonConverter<string>
+{
+    public override string? Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
+        reader.TokenType == JsonTokenType.Number
+            ? reader.GetDouble().ToString(System.Globalization.CultureInfo.InvariantCulture)
+            : reader.GetString();
+
+    public override void Write(Utf8JsonWriter writer, string value, JsonSerializerOptions options) => writer.WriteStringValue(value);
 }
 
 public sealed record SignalRequest
 {
     public required string Signal { get; init; }
+}
+
+/// <summary>The answer of a call that asks for something and returns nothing; <c>PreviousState</c> as Fly's <c>start</c> tells it.</summary>
+public sealed record Acknowledgement(bool Ok, string? PreviousState = null);
+
+/// <summary>The new value of one key of a machine's metadata.</summary>
+public sealed record MetadataValue
+{
+    public required string Value { get; init; }
 }
 
 /// <summary>Runs a command and returns when it ends. The interactive form is a WebSocket on the same path.</summary>
@@ -148,6 +170,9 @@ public sealed record CreateNamespaceRequest
 public sealed record CreateTokenRequest
 {
     public required string Name { get; init; }
+
+    /// <summary>A token of the whole cluster instead of one namespace; only an administrator may ask for it.</summary>
+    public bool Administrator { get; init; }
 }
 
 /// <summary>A token; <c>Secret</c> is shown once, when it is made.</summary>
@@ -219,6 +244,9 @@ public sealed record ClientConfig
 [JsonSerializable(typeof(IReadOnlyList<MachineEvent>))]
 [JsonSerializable(typeof(StopMachineRequest))]
 [JsonSerializable(typeof(SignalRequest))]
+[JsonSerializable(typeof(Acknowledgement))]
+[JsonSerializable(typeof(MetadataValue))]
+[JsonSerializable(typeof(IReadOnlyDictionary<string, string>))]
 [JsonSerializable(typeof(ExecRequest))]
 [JsonSerializable(typeof(ExecResponse))]
 [JsonSerializable(typeof(ExecControl))]
@@ -227,6 +255,8 @@ public sealed record ClientConfig
 [JsonSerializable(typeof(PullImageRequest))]
 [JsonSerializable(typeof(PullProgress))]
 [JsonSerializable(typeof(RemovedImages))]
+[JsonSerializable(typeof(Image))]
+[JsonSerializable(typeof(Namespace))]
 [JsonSerializable(typeof(NamespaceList))]
 [JsonSerializable(typeof(CreateNamespaceRequest))]
 [JsonSerializable(typeof(CreateTokenRequest))]
