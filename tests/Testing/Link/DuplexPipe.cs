@@ -1,0 +1,120 @@
+using System.IO.Pipelines;
+
+namespace Ravel.Testing.Link;
+
+/// <summary>Two ends of a byte channel in memory; closing one end is an end of file for the other.</summary>
+public static class DuplexPipe
+{
+    /// <param name="capacity">Bytes each direction holds before a writer waits.</param>
+    public static (Stream A, Stream B) Create(int capacity = 64 * 1024)
+    {
+        var ab = NewPipe(capacity);
+        var ba = NewPipe(capacity);
+        return (new PipeEnd(ba.Reader, ab.Writer, closesPipes: true), new PipeEnd(ab.Reader, ba.Writer, closesPipes: true));
+    }
+
+    internal static Pipe NewPipe(int capacity) => new(new PipeOptions(
+        pauseWriterThreshold: capacity, resumeWriterThreshold: Math.Max(1, capacity / 2), useSynchronizationContext: false));
+}
+
+internal sealed class PipeEnd : Stream
+{
+    private readonly PipeReader _reader;
+    private readonly PipeWriter _writer;
+    private readonly bool _closesPipes;
+    private readonly CancellationTokenSource _closed = new();
+
+    public PipeEnd(PipeReader reader, PipeWriter writer, bool closesPipes)
+    {
+        _reader = reader;
+        _writer = writer;
+        _closesPipes = closesPipes;
+    }
+
+    public override bool CanRead => true;
+
+    public override bool CanSeek => false;
+
+    public override bool CanWrite => true;
+
+    public override long Length => throw new NotSupportedException();
+
+    public override long Position
+    {
+        get => throw new NotSupportedException();
+        set => throw new NotSupportedException();
+    }
+
+    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        using var both = Link(cancellationToken);
+        try
+        {
+            var result = await _reader.ReadAsync(both.Token);
+            if (result.Buffer.IsEmpty)
+            {
+                _reader.AdvanceTo(result.Buffer.End);
+                return 0;
+            }
+            var part = result.Buffer.Slice(0, Math.Min(buffer.Length, result.Buffer.Length));
+            var position = 0;
+            foreach (var segment in part)
+            {
+                segment.CopyTo(buffer[position..]);
+                position += segment.Length;
+            }
+            _reader.AdvanceTo(part.End);
+            return position;
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw new IOException("the channel was closed");
+        }
+    }
+
+    public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        using var both = Link(cancellationToken);
+        try
+        {
+            var result = await _writer.WriteAsync(buffer, both.Token);
+            if (result.IsCompleted)
+                throw new IOException("Broken pipe");
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw new IOException("the channel was closed");
+        }
+    }
+
+    public override Task FlushAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public override void Flush()
+    {
+    }
+
+    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+    public override void SetLength(long value) => throw new NotSupportedException();
+
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing && !_closed.IsCancellationRequested)
+        {
+            _closed.Cancel();
+            if (_closesPipes)
+            {
+                _writer.Complete();
+                _reader.Complete();
+            }
+        }
+        base.Dispose(disposing);
+    }
+
+    private CancellationTokenSource Link(CancellationToken cancellationToken) =>
+        CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _closed.Token);
+}
