@@ -8,6 +8,7 @@ BenchCommand[] benchmarks =
 BenchCommand[] tools =
 [
     LeaksTool.Command,
+    RegistryTool.Command,
 ];
 
 var name = args.FirstOrDefault();

@@ -26,18 +26,21 @@ run_msbuild() {
     fi
 }
 
+# With `tools`, also the program of the benchmarks and the developer's tools.
 build() {
     ensure_setup
-    local stamp=$BIN/.sources now began=$SECONDS
+    local stamp=$BIN/.sources now began=$SECONDS with_tools=false
+    if [ "${1:-}" = tools ]; then with_tools=true; fi
     now=$(sources_of_executables)
     if [ -x "$BIN/ravel" ] && [ -x "$BIN/raveld" ] && [ -x "$BIN/ravel-init" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$now" ]; then
         note "artifacts/bin is up to date"
+        if [ $with_tools = true ]; then run_msbuild build bench -c Release; fi
         return
     fi
     step "Building ravel, raveld and ravel-init"
     rm -f "$stamp"
-    run_msbuild msbuild scripts/Publish.proj -t:Restore
-    run_msbuild msbuild scripts/Publish.proj -t:Publish -maxCpuCount
+    run_msbuild msbuild scripts/Publish.proj -t:Restore -p:WithTools=$with_tools
+    run_msbuild msbuild scripts/Publish.proj -t:Publish -maxCpuCount -p:WithTools=$with_tools
     install_executable Cli ravel
     install_executable Daemon raveld
     install_executable GuestInit ravel-init
@@ -70,8 +73,7 @@ build_tests() {
     run_msbuild build Ravel.slnx --no-restore -c Release -maxCpuCount
 }
 
-# The program with the benchmarks and the developer's tools.
-bench() {
-    run_msbuild build bench -c Release
+# The program with the benchmarks and the developer's tools, built before.
+tool() {
     RAVEL_BIN=$BIN as_root dotnet "$ROOT/artifacts/dotnet/bin/Bench/release_linux-x64/Ravel.Bench.dll" "$@"
 }

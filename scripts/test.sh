@@ -92,11 +92,6 @@ check_leaks() {
     fi
 }
 
-# One of the developer's tools that live beside the benchmarks.
-tool() {
-    as_root dotnet "$ROOT/artifacts/dotnet/bin/Bench/release_linux-x64/Ravel.Bench.dll" "$@"
-}
-
 # Suites that ran under sudo leave files of root's.
 give_back_results() {
     [ "$(id -u)" = 0 ] || as_root chown -R "$(id -u):$(id -g)" "$ROOT/artifacts"
