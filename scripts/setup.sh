@@ -37,7 +37,7 @@ missing() {
     done < <(needs)
 }
 
-kernel_present() { [ -n "$(find "$KERNEL_DIR" -maxdepth 1 -name 'vmlinuz*' -size +1M 2>/dev/null)" ]; }
+kernel_present() { [ -n "$(find "$KERNEL_DIR" -maxdepth 2 -name 'vmlinuz*' -size +1M 2>/dev/null)" ]; }
 
 is_debian_12() {
     [ -r /etc/os-release ] || return 1
