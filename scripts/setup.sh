@@ -20,8 +20,7 @@ docker-registry                     docker-registry  tests and demo: a real regi
 skopeo                              skopeo           tests: an oracle for pulling
 umoci                               umoci            tests and demo: builds images; an oracle for unpacking
 fsck.erofs                          erofs-utils      tests: the oracle for the rootfs
-debootstrap                         debootstrap      tests and demo: images of real Debian packages
-busybox                             busybox-static   tests: the smallest image
+xz                                  xz-utils         unpacks the modules of the guest kernel
 NEEDS
 }
 
@@ -65,6 +64,11 @@ setup() {
         refuse "this is not Debian 12 or newer, so install these yourself: $(missing commands | tr '\n' ' ')"
     fi
 
+    # A fresh container has no package lists; the kernel and the test images are downloaded by them.
+    if is_debian_12 && ! apt-cache show linux-image-cloud-amd64 >/dev/null 2>&1; then
+        step "Reading the package lists"
+        update_package_lists
+    fi
     if kernel_present; then
         note "guest kernel: there"
     else
@@ -73,13 +77,17 @@ setup() {
     fi
 }
 
+update_package_lists() {
+    local log=$ROOT/artifacts/setup.log
+    mkdir -p "$ROOT/artifacts"
+    as_root apt-get update >"$log" 2>&1 || fail "apt-get update failed: $(tail -n 1 "$log") (all of it: $log)"
+}
+
 install_packages() {
     local log=$ROOT/artifacts/setup.log had_registry=yes
     command -v docker-registry >/dev/null || had_registry=no
-    mkdir -p "$ROOT/artifacts"
-    : >"$log"
-    # A fresh container has no package lists; old lists name versions that are gone.
-    as_root apt-get update >>"$log" 2>&1 || fail "apt-get update failed: $(tail -n 1 "$log") (all of it: $log)"
+    # Old lists name versions that are gone.
+    update_package_lists
     # shellcheck disable=SC2086 # a list of words
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $1 >>"$log" 2>&1 ||
         fail "apt-get install failed: $(grep -m 1 '^E:' "$log" || tail -n 1 "$log") (all of it: $log)"
