@@ -1,0 +1,284 @@
+using System.Threading.Channels;
+using Ravel.Contracts.Link;
+using Ravel.Link;
+
+namespace Ravel.Vmm.Fake;
+
+/// <summary>What a <see cref="FakeGuest"/> can do to the machine it is in.</summary>
+public interface IFakeMachine
+{
+    TimeProvider Time { get; }
+
+    /// <summary>The first line of the n-th drive, read from its file.</summary>
+    string ReadDrive(int index);
+
+    void WriteConsole(string text);
+
+    /// <summary>Ends the VMM. May be called more than once; the first counts.</summary>
+    void End(VmmExit exit);
+}
+
+/// <summary>
+/// A guest in this process: the guest's end of the real link over any stream, with a workload that does what its
+/// arguments say (<see cref="FakeProcess"/>). It outlives link sessions as ravel-init does: output nobody took is
+/// kept, an exit is repeated to the next host.
+/// </summary>
+public sealed class FakeGuest : IGuestLinkEvents
+{
+    private readonly Lock _gate = new();
+    private readonly IFakeMachine _machine;
+    private readonly GuestLink _link;
+    private readonly Dictionary<uint, FakeProcess> _execs = [];
+    private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(
+        new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
+    private TaskCompletionSource _progress = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private TaskCompletionSource _running = CompletedSource();
+    private GuestInput? _stdin;
+    private FakeProcess? _workload;
+    private GuestMessage? _ended;
+
+    public FakeGuest(IFakeMachine machine)
+    {
+        _machine = machine;
+        _link = new GuestLink(this);
+    }
+
+    public GuestPhase Phase { get; private set; } = GuestPhase.Waiting;
+
+    /// <summary>What it was told to be, or null while it waits.</summary>
+    public GuestConfig? Config { get; private set; }
+
+    /// <summary>Speaks the link over <paramref name="channel"/> until either side closes it.</summary>
+    public async Task ServeAsync(Stream channel, CancellationToken cancellationToken)
+    {
+        using var session = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var writing = WriteAsync(channel, session.Token);
+        try
+        {
+            var buffer = new byte[GuestLink.MaxReceive];
+            int count;
+            while ((count = await channel.ReadAsync(buffer, session.Token).ConfigureAwait(false)) > 0)
+            {
+                await _running.Task.WaitAsync(session.Token).ConfigureAwait(false);
+                if (!Change(() => _link.Receive(buffer.AsSpan(0, count))))
+                    break;
+            }
+        }
+        catch (Exception e) when (e is IOException or OperationCanceledException or InvalidOperationException)
+        {
+            // The host went away or the VMM ended; the guest waits for the next.
+        }
+        finally
+        {
+            await session.CancelAsync().ConfigureAwait(false);
+            await writing.ConfigureAwait(false);
+            Change(() =>
+            {
+                _link.Disconnected();
+                return true;
+            });
+            await channel.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Stops taking and sending bytes, as stopped virtual CPUs do.</summary>
+    public void Pause()
+    {
+        if (_running.Task.IsCompleted)
+            _running = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+    }
+
+    public void Resume() => _running.TrySetResult();
+
+    /// <summary>Goes on as a guest that was saved after it had been configured: its workload runs again from the start.</summary>
+    public void Continue(GuestConfig config) => Change(() =>
+    {
+        Start(config, isRestored: true);
+        return true;
+    });
+
+    GuestHello IGuestLinkEvents.SessionStarted()
+    {
+        if (Phase == GuestPhase.Running)
+            _stdin = _link.OpenInput(LinkStreams.Stdin);
+        if (_ended is not null)
+            _link.Send(_ended);
+        return new GuestHello(LinkProtocol.MinimumVersion, LinkProtocol.Version, "fake", Phase, "fake");
+    }
+
+    void IGuestLinkEvents.SessionEnded()
+    {
+        foreach (var exec in _execs.Values)
+            exec.Signal(FakeProcess.Sigkill);
+        _execs.Clear();
+    }
+
+    void IGuestLinkEvents.MessageReceived(HostMessage message)
+    {
+        switch (message)
+        {
+            case Configure configure when Phase == GuestPhase.Waiting:
+                Start(configure.Config, isRestored: false);
+                break;
+            case SignalWorkload signal:
+                _workload?.Signal(signal.Signal);
+                break;
+            case StopWorkload stop:
+                _workload?.Signal(stop.Signal);
+                _workload?.KillAfter(TimeSpan.FromMilliseconds(stop.TimeoutMilliseconds));
+                break;
+            case StartExec exec:
+                StartExec(exec);
+                break;
+            case SignalExec signal when _execs.TryGetValue(signal.Session, out var process):
+                process.Signal(signal.Signal);
+                break;
+            case PowerOff:
+                _machine.End(new VmmExit(VmmExitKind.GuestShutdown, "the guest powered off"));
+                break;
+        }
+    }
+
+    /// <summary>Writes all of <paramref name="data"/>, waiting for room as a process on a full pipe does.</summary>
+    internal async Task WriteAsync(GuestOutput output, ReadOnlyMemory<byte> data, CancellationToken cancellationToken)
+    {
+        while (data.Length > 0)
+        {
+            Task progress;
+            lock (_gate)
+            {
+                progress = _progress.Task;
+                var count = Math.Min(output.Room, data.Length);
+                output.Write(data.Span[..count]);
+                data = data[count..];
+            }
+            Wake();
+            if (data.Length > 0)
+                await progress.WaitAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>At least one byte of standard input, or none at its end.</summary>
+    internal async Task<byte[]> ReadAsync(Func<GuestInput?> input, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            Task progress;
+            lock (_gate)
+            {
+                progress = _progress.Task;
+                if (input() is { } source)
+                {
+                    var data = source.Front.ToArray();
+                    source.Take(data.Length);
+                    if (data.Length > 0 || source.IsAtEnd || source.IsClosed)
+                    {
+                        Wake();
+                        return data;
+                    }
+                }
+            }
+            await progress.WaitAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private void Start(GuestConfig config, bool isRestored)
+    {
+        Config = config;
+        if (FakeProcess.Refusal(config.Workload) is { } refusal)
+        {
+            Phase = GuestPhase.Exited;
+            _ended = refusal;
+            _link.Send(refusal);
+            return;
+        }
+        Phase = GuestPhase.Running;
+        _stdin = _link.OpenInput(LinkStreams.Stdin);
+        if (!isRestored)
+            _link.Send(new WorkloadStarted(2));
+        _workload = new FakeProcess(this, _machine, config, config.Workload, _link.Stdout, _link.Stderr, () => _stdin);
+        _workload.Start(end => Change(() =>
+        {
+            _link.Stdout.End();
+            _link.Stderr.End();
+            Phase = GuestPhase.Exited;
+            _ended = new WorkloadExited(end.Code, end.Signal, end.OomKilled);
+            _link.Send(_ended);
+            return true;
+        }));
+    }
+
+    private void StartExec(StartExec exec)
+    {
+        var (stdout, stderr, stdin) = _link.OpenExec(exec.Session);
+        if (Phase != GuestPhase.Running || FakeProcess.Refusal(exec.Process) is not null)
+        {
+            stdout.End();
+            stderr.End();
+            var (code, words) = Phase == GuestPhase.Running
+                ? (FakeProcess.Refusal(exec.Process)!.ExitCode, FakeProcess.Refusal(exec.Process)!.Message)
+                : (125, "the workload is not running");
+            _link.EndExec(exec.Session, new ExecFailed(exec.Session, code, words));
+            return;
+        }
+        var process = new FakeProcess(this, _machine, Config!, exec.Process, stdout, stderr, () => stdin);
+        _execs[exec.Session] = process;
+        process.Start(end => Change(() =>
+        {
+            if (_execs.Remove(exec.Session))
+            {
+                stdout.End();
+                stderr.End();
+                _link.EndExec(exec.Session, new ExecExited(exec.Session, end.Code, end.Signal));
+            }
+            return true;
+        }));
+    }
+
+    private bool Change(Func<bool> change)
+    {
+        bool result;
+        lock (_gate)
+        {
+            result = change();
+            _progress.TrySetResult();
+            _progress = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        }
+        Wake();
+        return result;
+    }
+
+    private void Wake() => _wake.Writer.TryWrite(true);
+
+    private async Task WriteAsync(Stream channel, CancellationToken cancellationToken)
+    {
+        try
+        {
+            while (true)
+            {
+                await _running.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
+                byte[] bytes;
+                lock (_gate)
+                {
+                    bytes = _link.Output.ToArray();
+                    _link.Written(bytes.Length);
+                }
+                if (bytes.Length > 0)
+                    await channel.WriteAsync(bytes, cancellationToken).ConfigureAwait(false);
+                else
+                    await _wake.Reader.ReadAsync(cancellationToken).ConfigureAwait(false);
+            }
+        }
+        catch (Exception e) when (e is IOException or OperationCanceledException or InvalidOperationException)
+        {
+            // The reading side sees the same end and acts on it.
+        }
+    }
+
+    private static TaskCompletionSource CompletedSource()
+    {
+        var source = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        source.SetResult();
+        return source;
+    }
+}
