@@ -1,0 +1,49 @@
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+
+namespace Ravel.Linux.Files;
+
+/// <summary>What .NET's file API lacks for large images: holes, early write-back, and durable directory entries.</summary>
+public static partial class FileBlocks
+{
+    private const int FallocKeepSize = 0x01;
+    private const int FallocPunchHole = 0x02;
+    private const uint SyncFileRangeWrite = 2;
+    private const int OpenDirectory = 0x10000;
+    private const int OpenCloseOnExec = 0x80000;
+
+    /// <summary>
+    /// Gives the space of a range back to the file system; it reads as zeros from then on (fallocate(2)).
+    /// </summary>
+    /// <returns>False when the file system has no holes; nothing was changed.</returns>
+    public static bool TryPunchHole(SafeFileHandle file, long offset, long length) =>
+        Fallocate(file, FallocPunchHole | FallocKeepSize, offset, length) == 0;
+
+    /// <summary>
+    /// Starts writing a range to the disk without waiting, so that a later flush has less left (sync_file_range(2)).
+    /// A hint: errors come out of the flush.
+    /// </summary>
+    public static void StartWriteback(SafeFileHandle file, long offset, long length) =>
+        _ = SyncFileRange(file, offset, length, SyncFileRangeWrite);
+
+    /// <summary>Makes the names in a directory survive a power cut (fsync(2) of the directory).</summary>
+    /// <exception cref="IOException">The directory cannot be opened or flushed.</exception>
+    public static void SyncDirectory(string path)
+    {
+        using var directory = Open(path, OpenDirectory | OpenCloseOnExec);
+        if (directory.IsInvalid || Fsync(directory) != 0)
+            throw new IOException($"{path} could not be flushed: {Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError())}");
+    }
+
+    [LibraryImport("libc", EntryPoint = "fallocate", SetLastError = true)]
+    private static partial int Fallocate(SafeFileHandle file, int mode, long offset, long length);
+
+    [LibraryImport("libc", EntryPoint = "sync_file_range", SetLastError = true)]
+    private static partial int SyncFileRange(SafeFileHandle file, long offset, long length, uint flags);
+
+    [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial SafeFileHandle Open(string path, int flags);
+
+    [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
+    private static partial int Fsync(SafeFileHandle file);
+}
