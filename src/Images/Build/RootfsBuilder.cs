@@ -1,0 +1,61 @@
+using Microsoft.Win32.SafeHandles;
+using Ravel.Images.Erofs;
+using Ravel.Images.Layers;
+using Ravel.Images.Manifests;
+using Ravel.Images.Tar;
+using Ravel.Images.Tree;
+
+namespace Ravel.Images.Build;
+
+/// <summary>
+/// Turns the layers of one image into an EROFS file, in one pass and without a file system in between. The same image
+/// gives the same bytes.
+/// </summary>
+internal static class RootfsBuilder
+{
+    /// <summary>Layers under way at once: the one being merged, and those that arrive and inflate ahead of it.</summary>
+    private const int LayersAhead = 4;
+
+    /// <param name="output">Empty, open for reading and writing.</param>
+    /// <param name="durable">Has the disk work alongside, because the caller will flush the file.</param>
+    /// <returns>The file's size.</returns>
+    /// <exception cref="ImageException">The layers cannot be had or are not valid; what was written is of no use.</exception>
+    public static Task<long> BuildAsync(
+        IImageSource source, ImageManifest manifest, SafeFileHandle output, ImageLimits limits, bool durable,
+        TimeProvider time, IProgress<ImageProgress>? progress, CancellationToken cancellationToken) =>
+        // The merger blocks for bytes, so it has a thread of its own.
+        Task.Factory.StartNew(
+            () => Merge(source, manifest, output, limits, durable, time, progress, cancellationToken),
+            CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+
+    private static long Merge(
+        IImageSource source, ImageManifest manifest, SafeFileHandle output, ImageLimits limits, bool durable,
+        TimeProvider time, IProgress<ImageProgress>? progress, CancellationToken cancellationToken)
+    {
+        var writer = new ErofsWriter(output, manifest.CreatedSeconds, manifest.ManifestDigest.ToBytes()[..16], durable);
+        var merger = new LayerMerger(writer, limits);
+        var budget = new LayerBudget(limits.MaxLayerBytes);
+        var underWay = new Queue<LayerStream>();
+        var next = 0;
+        try
+        {
+            while (next < manifest.Layers.Count || underWay.Count > 0)
+            {
+                while (underWay.Count < LayersAhead && next < manifest.Layers.Count)
+                    underWay.Enqueue(LayerStream.Start(source, manifest.Layers[next++], budget, time, progress, cancellationToken));
+                var layer = underWay.Peek();
+                merger.Apply(new TarReader(layer), cancellationToken);
+                layer.Finish();
+                underWay.Dequeue();
+                layer.DisposeAsync().AsTask().GetAwaiter().GetResult();
+            }
+        }
+        finally
+        {
+            foreach (var layer in underWay)
+                layer.DisposeAsync().AsTask().GetAwaiter().GetResult();
+        }
+        progress?.Report(new ImageProgress("build"));
+        return writer.Finish(merger.Root);
+    }
+}
