@@ -41,7 +41,10 @@ public sealed record NetworkAttachment(
 /// <param name="GuestPort">1–65535.</param>
 public sealed record PortMapping(string Protocol, string? HostAddress, int HostPort, int GuestPort);
 
-/// <summary>What the VMM and the guest need to know. Addresses with prefix length.</summary>
+/// <summary>
+/// What the VMM and the guest need to know. Addresses with prefix length; the IPv6 ones are empty on a host without IPv6. The IPv6
+/// gateway is link-local: the guest's route to it needs the interface.
+/// </summary>
 public sealed record InstanceNetwork(
     string Tap,
     string Mac,
