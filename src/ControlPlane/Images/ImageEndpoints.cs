@@ -1,0 +1,138 @@
+using System.Runtime.CompilerServices;
+using Google.Protobuf;
+using Grpc.Core;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.AspNetCore.Routing;
+using Ravel.ControlPlane.Nodes;
+using Ravel.ControlPlane.Problems;
+using Ravel.ControlPlane.Tokens;
+using Ravel.Contracts.Api;
+using Rpc = Ravel.Contracts.Node;
+
+namespace Ravel.ControlPlane.Images;
+
+/// <summary>
+/// The images of the node. They are shared by all tenants of a host, so only an administrator lists, imports and removes them; a
+/// tenant may pull, which tells it nothing about others.
+/// </summary>
+internal static class ImageEndpoints
+{
+    private const int Chunk = 64 << 10;
+
+    public static void MapImages(this IEndpointRouteBuilder v1)
+    {
+        v1.MapGet("/images", ListAsync).WithSummary("List the images of the node (administrator).");
+        v1.MapPost("/images/pull", PullAsync)
+            .Produces<PullProgress>(StatusCodes.Status200OK, NdjsonStream.ContentType)
+            .WithSummary("Pull an image; progress as one JSON object a line, the last with the image or a problem.");
+        v1.MapPost("/images/import", ImportAsync)
+            .WithMetadata(new UnlimitedBody())
+            .Accepts<Stream>("application/octet-stream")
+            .WithSummary("Import an oci-archive or docker-archive (administrator); ?reference= names it.");
+        v1.MapDelete("/images/{**reference}", DeleteAsync)
+            .WithSummary("Remove an image by reference, digest or unique prefix of one (administrator).");
+    }
+
+    private static async Task<Ok<ImageList>> ListAsync(HttpContext http, NodeConnection node)
+    {
+        http.Caller().RequireAdministrator();
+        var answer = await node.Client.ListImagesAsync(new Rpc.ListImagesRequest(), node.Call(http.RequestAborted));
+        return TypedResults.Ok(new ImageList(answer.Images.Select(Shown).ToList()));
+    }
+
+    private static async Task PullAsync(PullImageRequest request, HttpContext http, NodeConnection node)
+    {
+        if (!ImageReference.TryParse(request.Reference, out _))
+            throw ProblemException.Invalid("reference must be an image reference such as nginx or registry.example:5000/team/app:1.2.");
+        var policy = request.PullPolicy switch
+        {
+            null or "missing" => Rpc.PullPolicy.Missing,
+            "always" => Rpc.PullPolicy.Always,
+            "never" => Rpc.PullPolicy.Never,
+            _ => throw ProblemException.Invalid("pull_policy must be one of missing, always, never."),
+        };
+        var progress = ReadProgressAsync(node.Client, request.Reference, policy, http.RequestAborted);
+        await NdjsonStream.WriteAsync(
+            http, progress, ApiJson.Default.PullProgress, e => new PullProgress { Problem = ProblemMapper.FromException(e, http.Request.Path) });
+    }
+
+    private static async IAsyncEnumerable<PullProgress> ReadProgressAsync(
+        Rpc.Node.NodeClient client, string reference, Rpc.PullPolicy policy, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        using var stream = client.PullImage(new Rpc.PullImageRequest { Reference = reference, Policy = policy }, cancellationToken: cancellationToken);
+        await foreach (var progress in stream.ResponseStream.ReadAllAsync(cancellationToken))
+        {
+            yield return progress.KindCase switch
+            {
+                Rpc.PullImageProgress.KindOneofCase.Layer => new PullProgress
+                {
+                    Phase = "pull",
+                    Layer = progress.Layer.Digest,
+                    Received = (long)progress.Layer.ReceivedBytes,
+                    Total = (long)progress.Layer.TotalBytes,
+                },
+                Rpc.PullImageProgress.KindOneofCase.Image => new PullProgress { Image = Shown(progress.Image) },
+                _ => new PullProgress { Phase = progress.Phase },
+            };
+        }
+    }
+
+    private static async Task<Ok<Image>> ImportAsync(string? reference, HttpContext http, NodeConnection node, ControlPlaneOptions options)
+    {
+        http.Caller().RequireAdministrator();
+        if (!string.IsNullOrEmpty(reference) && !ImageReference.TryParse(reference, out _))
+            throw ProblemException.Invalid("reference must be an image reference such as team/app:1.2.");
+        if (http.Request.ContentType is not "application/octet-stream")
+            throw new ProblemException(ProblemCodes.UnsupportedMediaType, "Send the archive as application/octet-stream.");
+        if (http.Request.ContentLength > options.MaxImportBytes)
+            throw TooLarge(options);
+
+        using var call = node.Client.ImportImage(cancellationToken: http.RequestAborted);
+        try
+        {
+            await call.RequestStream.WriteAsync(new Rpc.ImportImageChunk { Reference = reference ?? "" }, http.RequestAborted);
+            var buffer = new byte[Chunk];
+            long total = 0;
+            int read;
+            while ((read = await http.Request.Body.ReadAtLeastAsync(buffer, Chunk, throwOnEndOfStream: false, http.RequestAborted)) > 0)
+            {
+                total += read;
+                if (total > options.MaxImportBytes)
+                    throw TooLarge(options);
+                await call.RequestStream.WriteAsync(new Rpc.ImportImageChunk { Data = ByteString.CopyFrom(buffer, 0, read) }, http.RequestAborted);
+            }
+            await call.RequestStream.CompleteAsync();
+        }
+        catch (Exception e) when (e is RpcException or InvalidOperationException)
+        {
+            // The node ended the call in the middle of the upload: its answer, awaited below, says why.
+        }
+        return TypedResults.Ok(Shown(await call.ResponseAsync));
+    }
+
+    private static async Task<Ok<RemovedImages>> DeleteAsync(string reference, HttpContext http, NodeConnection node)
+    {
+        http.Caller().RequireAdministrator();
+        var answer = await node.Client.RemoveImageAsync(new Rpc.RemoveImageRequest { Reference = reference }, node.Call(http.RequestAborted));
+        return TypedResults.Ok(new RemovedImages(answer.Removed.ToList()));
+    }
+
+    private static ProblemException TooLarge(ControlPlaneOptions options) =>
+        new(ProblemCodes.PayloadTooLarge, $"The archive is larger than {options.MaxImportBytes} bytes.");
+
+    internal static Image Shown(Rpc.Image image) => new()
+    {
+        Digest = image.ManifestDigest,
+        References = image.References.ToList(),
+        Size = (long)image.RootfsBytes,
+        CreatedAt = image.CreatedAt?.ToDateTimeOffset() ?? DateTimeOffset.UnixEpoch,
+    };
+
+    /// <summary>The limit of this endpoint is an option, counted while the body passes.</summary>
+    private sealed class UnlimitedBody : Microsoft.AspNetCore.Http.Metadata.IRequestSizeLimitMetadata
+    {
+        public long? MaxRequestBodySize => null;
+    }
+}

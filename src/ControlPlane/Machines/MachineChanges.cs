@@ -1,0 +1,56 @@
+using Ravel.Durable;
+
+namespace Ravel.ControlPlane.Machines;
+
+/// <summary>
+/// Tells waiters of this process that a machine changed; they read it again. Subscribe before reading: then no change is missed.
+/// </summary>
+internal sealed class MachineChanges
+{
+    private readonly Dictionary<string, List<Subscription>> _subscriptions = [];
+    private readonly Lock _lock = new();
+
+    public Subscription Subscribe(string machineId)
+    {
+        var subscription = new Subscription(this, machineId);
+        lock (_lock)
+        {
+            if (!_subscriptions.TryGetValue(machineId, out var list))
+                _subscriptions.Add(machineId, list = []);
+            list.Add(subscription);
+        }
+        return subscription;
+    }
+
+    /// <summary>Call after the commit.</summary>
+    public void Notify(string machineId)
+    {
+        lock (_lock)
+        {
+            foreach (var subscription in _subscriptions.GetValueOrDefault(machineId) ?? [])
+                subscription.Wakeup.Set();
+        }
+    }
+
+    private void Remove(Subscription subscription)
+    {
+        lock (_lock)
+        {
+            if (_subscriptions.TryGetValue(subscription.MachineId, out var list) && list.Remove(subscription) && list.Count == 0)
+                _subscriptions.Remove(subscription.MachineId);
+        }
+    }
+
+    public sealed class Subscription(MachineChanges owner, string machineId) : IDisposable
+    {
+        public string MachineId { get; } = machineId;
+
+        public Wakeup Wakeup { get; } = new();
+
+        public void Dispose()
+        {
+            owner.Remove(this);
+            Wakeup.Dispose();
+        }
+    }
+}

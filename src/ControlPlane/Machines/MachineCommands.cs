@@ -1,0 +1,171 @@
+using Ravel.ControlPlane.Placement;
+using Ravel.ControlPlane.Problems;
+using Ravel.Contracts.Api;
+using Ravel.Contracts.Ids;
+
+namespace Ravel.ControlPlane.Machines;
+
+/// <summary>
+/// What users do to machines. Each commits what is wanted and returns; the reconciler makes the node know it. Only a start asks the
+/// node first, because only the node knows whether it fits, and the caller deserves that answer.
+/// </summary>
+internal sealed class MachineCommands(
+    MachineStore machines, MachineChanges changes, MachineReconciler reconciler, Placer placer, TimeProvider time)
+{
+    private const int NameAttempts = 5;
+
+    public async Task<Machine> CreateAsync(string tenant, string app, CreateMachineRequest request, CancellationToken cancellationToken)
+    {
+        if (request.Config is null)
+            throw ProblemException.Invalid("config must be an object with an image.");
+        MachineConfigRules.Check(request.Config);
+        if (request.Name is not null)
+            Names.Check("name", request.Name);
+        await machines.CheckNewAsync(tenant, app, request.Name, cancellationToken);
+
+        var id = MachineId.New().Value;
+        var allocation = request.SkipLaunch
+            ? new Allocation(await placer.ChooseAsync(cancellationToken), "")
+            : await placer.ReserveAsync(id, 1, MachineSpecs.Resources(request.Config), nodeId: null, cancellationToken);
+
+        for (var attempt = 1; ; attempt++)
+        {
+            try
+            {
+                // From here on the caller's going away changes nothing: what is reserved is used.
+                var machine = await machines.InsertAsync(
+                    tenant, app, appId => NewRow(id, appId, tenant, request, allocation), CancellationToken.None);
+                Changed(id);
+                return machine;
+            }
+            catch (ProblemException e) when (e.Code == ProblemCodes.NameTaken && request.Name is null && attempt < NameAttempts)
+            {
+                // A made-up name that exists already: make up another.
+            }
+        }
+    }
+
+    public async Task<string> StartAsync(MachineKey key, CancellationToken cancellationToken)
+    {
+        var allocation = await ReserveForStartAsync(key, MachineLifecycle.Start, cancellationToken);
+        return await ChangeAsync(key, "start", MachineLifecycle.Start, allocation, cancellationToken);
+    }
+
+    public Task<string> StopAsync(MachineKey key, int? signal, int? timeoutSeconds, CancellationToken cancellationToken) =>
+        ChangeAsync(key, "stop", (intent, seen) => MachineLifecycle.Stop(intent, seen, signal, timeoutSeconds), null, cancellationToken);
+
+    public async Task<string> RestartAsync(MachineKey key, int? signal, int? timeoutSeconds, CancellationToken cancellationToken)
+    {
+        Verdict Decide(MachineIntent intent, MachineSighting seen) => MachineLifecycle.Restart(intent, seen, signal, timeoutSeconds);
+        var allocation = await ReserveForStartAsync(key, Decide, cancellationToken);
+        return await ChangeAsync(key, "restart", Decide, allocation, cancellationToken);
+    }
+
+    public Task<string> DestroyAsync(MachineKey key, bool force, CancellationToken cancellationToken) =>
+        ChangeAsync(key, "destroy", (intent, seen) => MachineLifecycle.Destroy(intent, seen, force), null, cancellationToken);
+
+    public async Task<Machine> UpdateAsync(MachineKey key, CreateMachineRequest request, CancellationToken cancellationToken)
+    {
+        if (request.Config is null)
+            throw ProblemException.Invalid("config must be an object with an image.");
+        MachineConfigRules.Check(request.Config);
+        var current = await machines.GetAsync(key, cancellationToken);
+        if (request.Name is not null && request.Name != current.Row.Name)
+            throw ProblemException.Invalid($"name can't be changed; the machine is '{current.Row.Name}'.");
+
+        await machines.ChangeAsync(
+            key,
+            "update",
+            (row, now) =>
+            {
+                var intent = Judge(row, MachineLifecycle.Update(row.Intent(), row.Sighting(), launch: !request.SkipLaunch));
+                row.Config = MachineRowMapping.WriteConfig(request.Config);
+                row.Take(intent, now);
+            },
+            cancellationToken);
+        Changed(key.Id);
+        return await machines.ShowAsync(key, cancellationToken);
+    }
+
+    /// <summary>Metadata is not part of what runs: it changes without a new generation.</summary>
+    public async Task ChangeMetadataAsync(MachineKey key, Action<Dictionary<string, string>> change, CancellationToken cancellationToken)
+    {
+        await machines.ChangeAsync(
+            key,
+            "update",
+            (row, now) =>
+            {
+                var config = row.ReadConfig();
+                var metadata = new Dictionary<string, string>(config.Metadata ?? new Dictionary<string, string>());
+                change(metadata);
+                var changed = config with { Metadata = metadata };
+                MachineConfigRules.Check(changed);
+                row.Config = MachineRowMapping.WriteConfig(changed);
+                row.UpdatedAt = now;
+            },
+            cancellationToken);
+        changes.Notify(key.Id);
+    }
+
+    private async Task<string> ChangeAsync(
+        MachineKey key,
+        string eventType,
+        Func<MachineIntent, MachineSighting, Verdict> decide,
+        Allocation? allocation,
+        CancellationToken cancellationToken)
+    {
+        var (_, previous) = await machines.ChangeAsync(
+            key,
+            eventType,
+            (row, now) =>
+            {
+                row.Take(Judge(row, decide(row.Intent(), row.Sighting())), now);
+                if (allocation is not null && row.Desired == DesiredState.Started && row.AcceptedGeneration < row.Generation)
+                    row.ReservationId = allocation.ReservationId;
+            },
+            cancellationToken);
+        Changed(key.Id);
+        return previous;
+    }
+
+    /// <summary>Asks the node for room if the command would start the machine now.</summary>
+    private async Task<Allocation?> ReserveForStartAsync(
+        MachineKey key, Func<MachineIntent, MachineSighting, Verdict> decide, CancellationToken cancellationToken)
+    {
+        var (row, _) = await machines.GetAsync(key, cancellationToken);
+        var intent = Judge(row, decide(row.Intent(), row.Sighting()));
+        if (intent.Desired != DesiredState.Started || intent.Generation == row.Generation)
+            return null;
+        return await placer.ReserveAsync(row.Id, intent.Generation, MachineSpecs.Resources(row.ReadConfig()), row.NodeId, cancellationToken);
+    }
+
+    private static MachineIntent Judge(MachineRow row, Verdict verdict) =>
+        verdict.Intent ?? throw new ProblemException(ProblemCodes.IllegalState, $"Machine {row.Id} ({row.Name}) {verdict.Refusal}.");
+
+    private void Changed(string id)
+    {
+        reconciler.Signal(id);
+        changes.Notify(id);
+    }
+
+    private MachineRow NewRow(string id, string appId, string tenant, CreateMachineRequest request, Allocation allocation)
+    {
+        var now = time.GetUtcNow();
+        var name = request.Name ?? MachineNames.New();
+        return new MachineRow
+        {
+            Id = id,
+            AppId = appId,
+            Namespace = tenant,
+            Name = name,
+            LiveName = name,
+            Config = MachineRowMapping.WriteConfig(request.Config),
+            CreatedAt = now,
+            UpdatedAt = now,
+            Desired = request.SkipLaunch ? DesiredState.Stopped : DesiredState.Started,
+            Generation = 1,
+            NodeId = allocation.NodeId,
+            ReservationId = allocation.ReservationId.Length == 0 ? null : allocation.ReservationId,
+        };
+    }
+}

@@ -1,0 +1,99 @@
+using Grpc.Core;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Ravel.ControlPlane.Nodes;
+using Ravel.ControlPlane.Problems;
+using Ravel.Contracts.Api;
+using Ravel.Durable;
+using Ravel.Durable.Mailboxes;
+using Ravel.Durable.Reconcilers;
+
+namespace Ravel.ControlPlane.Machines;
+
+/// <summary>
+/// Makes nodes know what is wanted. Observe the row, plan (push it, if its node has not confirmed its generation), apply by an
+/// idempotent PutMachine. One push at a time per machine; run on signal, when the node comes back, and on a timer.
+/// </summary>
+internal sealed class MachineReconciler : BackgroundService
+{
+    private readonly MachineStore _machines;
+    private readonly MachineChanges _changes;
+    private readonly NodeConnection _node;
+    private readonly ControlPlaneOptions _options;
+    private readonly TimeProvider _time;
+    private readonly ILogger<MachineReconciler> _log;
+    private readonly KeyedMailboxes<string> _mailboxes;
+    private readonly ReconcilerLoop _sweep;
+
+    public MachineReconciler(
+        MachineStore machines,
+        MachineChanges changes,
+        NodeConnection node,
+        ControlPlaneOptions options,
+        TimeProvider time,
+        ILogger<MachineReconciler> log)
+    {
+        (_machines, _changes, _node, _options, _time, _log) = (machines, changes, node, options, time, log);
+        // A push that failed waits for the sweep or for the node to come back: both are near, and neither stampedes.
+        _mailboxes = new KeyedMailboxes<string>(1, PushAsync, (id, e) => _log.LogWarning(e, "Machine {Machine} could not be pushed to its node", id));
+        _sweep = new ReconcilerLoop(SweepAsync, options.SweepInterval, BackoffPolicy.Default, time, e => _log.LogError(e, "The sweep over machines failed"));
+    }
+
+    /// <summary>Call after the commit of a change.</summary>
+    public void Signal(string machineId) => _mailboxes.Signal(machineId);
+
+    /// <summary>Looks at every machine soon.</summary>
+    public void SignalAll() => _sweep.Signal();
+
+    /// <summary>The plan: whether a machine's node must be told something. Pure.</summary>
+    internal static bool MustPush(MachineRow row) =>
+        row.ObservedState != MachineStates.Destroyed
+        && row.AcceptedGeneration < row.Generation
+        && (row.RefusedGeneration < row.Generation || row.Desired == DesiredState.Destroyed);
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        await _sweep.RunAsync(stoppingToken);
+        await _mailboxes.DisposeAsync();
+    }
+
+    private async Task SweepAsync(CancellationToken cancellationToken)
+    {
+        foreach (var id in await _machines.PendingAsync(cancellationToken))
+            _mailboxes.Signal(id);
+        await _machines.ForgetAsync(_time.GetUtcNow() - _options.DestroyedRetention, cancellationToken);
+    }
+
+    private async Task PushAsync(string id, CancellationToken cancellationToken)
+    {
+        // An answer can lead to the next intent (a start after a stop): until nothing is left to say.
+        while (await _machines.FindByIdAsync(id, cancellationToken) is var (row, app) && MustPush(row))
+        {
+            // Not connected: the watcher signals when it is.
+            if (_node.Connected?.NodeId != row.NodeId)
+                return;
+            try
+            {
+                var status = await _node.Client.PutMachineAsync(MachineSpecs.Command(row, app), _node.Call(cancellationToken));
+                await _machines.AnsweredAsync(id, status, cancellationToken);
+            }
+            catch (RpcException e) when (IsForGood(e) && row.Desired != DesiredState.Destroyed)
+            {
+                var (code, message) = ProblemMapper.Refusal(e);
+                _log.LogInformation("The node refused machine {Machine}: {Code}: {Message}", id, code, message);
+                await _machines.RefusedAsync(id, row.Generation, code, message, cancellationToken);
+            }
+            _changes.Notify(id);
+        }
+    }
+
+    /// <summary>The same command would be refused again; only a change by the user can help.</summary>
+    private static bool IsForGood(RpcException exception) =>
+        exception.StatusCode is StatusCode.FailedPrecondition or StatusCode.InvalidArgument or StatusCode.ResourceExhausted;
+
+    public override void Dispose()
+    {
+        _sweep.Dispose();
+        base.Dispose();
+    }
+}

@@ -1,0 +1,186 @@
+using Microsoft.EntityFrameworkCore;
+using Ravel.ControlPlane.Apps;
+using Ravel.ControlPlane.Events;
+using Ravel.ControlPlane.Problems;
+using Ravel.ControlPlane.Storage;
+using Ravel.Contracts.Api;
+using Rpc = Ravel.Contracts.Node;
+
+namespace Ravel.ControlPlane.Machines;
+
+/// <summary>A machine and the name of its app.</summary>
+internal sealed record StoredMachine(MachineRow Row, string App);
+
+/// <summary>Which machines a caller means: always inside one namespace.</summary>
+internal sealed record MachineKey(string Tenant, string App, string Id);
+
+internal sealed class MachineStore(Database database, TimeProvider time)
+{
+    private const int ShownEvents = 20;
+
+    public Task<StoredMachine> GetAsync(MachineKey key, CancellationToken cancellationToken) =>
+        database.ReadAsync(db => FindAsync(db, key, cancellationToken), cancellationToken);
+
+    public Task<StoredMachine?> FindByIdAsync(string id, CancellationToken cancellationToken) =>
+        database.ReadAsync(
+            async db =>
+            {
+                var found = await db.Machines.Where(m => m.Id == id)
+                    .Join(db.Apps, m => m.AppId, a => a.Id, (m, a) => new { Machine = m, a.Name })
+                    .FirstOrDefaultAsync(cancellationToken);
+                return found is null ? null : new StoredMachine(found.Machine, found.Name);
+            },
+            cancellationToken);
+
+    /// <summary>A machine with its newest events, newest first.</summary>
+    public Task<Machine> ShowAsync(MachineKey key, CancellationToken cancellationToken) =>
+        database.ReadAsync(
+            async db =>
+            {
+                var (row, app) = await FindAsync(db, key, cancellationToken);
+                var events = await EventsOf(db, row.Id, ShownEvents).ToListAsync(cancellationToken);
+                return row.Shown(app, events);
+            },
+            cancellationToken);
+
+    public Task<List<MachineEvent>> EventsAsync(MachineKey key, int limit, CancellationToken cancellationToken) =>
+        database.ReadAsync(
+            async db =>
+            {
+                var (row, _) = await FindAsync(db, key, cancellationToken);
+                return (await EventsOf(db, row.Id, limit).ToListAsync(cancellationToken)).ConvertAll(e => e.Shown());
+            },
+            cancellationToken);
+
+    /// <param name="tenant">The namespace.</param>
+    /// <param name="app">Null: every app of it.</param>
+    /// <param name="withDestroyed">Also those that are only kept for a while.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    public Task<List<StoredMachine>> ListAsync(string tenant, string? app, bool withDestroyed, CancellationToken cancellationToken) =>
+        database.ReadAsync(
+            async db =>
+            {
+                if (app is not null && !await db.Apps.AnyAsync(a => a.Namespace == tenant && a.Name == app, cancellationToken))
+                    throw ProblemException.AppNotFound(app);
+                var rows = await db.Machines
+                    .Where(m => m.Namespace == tenant && (withDestroyed || m.DestroyedAt == null))
+                    .Join(db.Apps.Where(a => app == null || a.Name == app), m => m.AppId, a => a.Id, (m, a) => new { Machine = m, a.Name })
+                    .OrderBy(r => r.Machine.CreatedAt).ThenBy(r => r.Machine.Id)
+                    .ToListAsync(cancellationToken);
+                return rows.ConvertAll(r => new StoredMachine(r.Machine, r.Name));
+            },
+            cancellationToken);
+
+    /// <summary>Refuses what can be refused before capacity is reserved.</summary>
+    public Task CheckNewAsync(string tenant, string app, string? name, CancellationToken cancellationToken) =>
+        database.ReadAsync(async db => await NewIn(db, tenant, app, name, cancellationToken), cancellationToken);
+
+    /// <param name="tenant">The namespace.</param>
+    /// <param name="app">Its app.</param>
+    /// <param name="create">Makes the row for the app's id; the name may be one that was made up.</param>
+    /// <param name="cancellationToken">Ends the wait before the commit.</param>
+    public Task<Machine> InsertAsync(string tenant, string app, Func<string, MachineRow> create, CancellationToken cancellationToken) =>
+        database.WriteAsync(
+            async db =>
+            {
+                var owner = await NewIn(db, tenant, app, name: null, cancellationToken);
+                var row = create(owner.Id);
+                await NewIn(db, tenant, app, row.Name, cancellationToken);
+                var entry = ByUser(row, "launch", row.CreatedAt);
+                db.Machines.Add(row);
+                db.MachineEvents.Add(entry);
+                await db.SaveChangesAsync(cancellationToken);
+                return row.Shown(app, [entry]);
+            },
+            cancellationToken);
+
+    /// <summary>Changes a machine in one transaction, with an event if its intent changed.</summary>
+    /// <returns>The machine after it, and the state it was in.</returns>
+    public Task<(StoredMachine Machine, string Previous)> ChangeAsync(
+        MachineKey key, string eventType, Action<MachineRow, DateTimeOffset> change, CancellationToken cancellationToken) =>
+        database.WriteAsync(
+            async db =>
+            {
+                var found = await FindAsync(db, key, cancellationToken);
+                var row = found.Row;
+                var previous = row.SeenState();
+                var before = row.Intent();
+                change(row, time.GetUtcNow());
+                if (row.Intent() != before)
+                    db.MachineEvents.Add(ByUser(row, eventType, time.GetUtcNow()));
+                return (found, previous);
+            },
+            cancellationToken);
+
+    public Task AnsweredAsync(string id, Rpc.MachineStatus status, CancellationToken cancellationToken) =>
+        UpdateAsync(id, row => MachineReports.TakeAnswer(row, status, time.GetUtcNow()), cancellationToken);
+
+    public Task RefusedAsync(string id, long generation, string code, string message, CancellationToken cancellationToken) =>
+        database.WriteAsync(
+            async db =>
+            {
+                if (await db.Machines.FirstOrDefaultAsync(m => m.Id == id, cancellationToken) is not { } row || row.Generation != generation)
+                    return;
+                MachineReports.TakeRefusal(row, generation, code, message, time.GetUtcNow());
+                var entry = ByUser(row, "fail", time.GetUtcNow());
+                (entry.Source, entry.ProblemCode, entry.ProblemMessage) = ("ravel", row.ProblemCode, row.ProblemMessage);
+                db.MachineEvents.Add(entry);
+            },
+            cancellationToken);
+
+    /// <summary>Machines whose node has not confirmed the newest intent.</summary>
+    public Task<List<string>> PendingAsync(CancellationToken cancellationToken) =>
+        database.ReadAsync(
+            db => db.Machines
+                .Where(m => m.AcceptedGeneration < m.Generation && m.DestroyedAt == null
+                    && (m.RefusedGeneration < m.Generation || m.Desired == DesiredState.Destroyed))
+                .Select(m => m.Id)
+                .ToListAsync(cancellationToken),
+            cancellationToken);
+
+    /// <summary>Forgets machines that were destroyed before a time.</summary>
+    public Task<int> ForgetAsync(DateTimeOffset destroyedBefore, CancellationToken cancellationToken) =>
+        database.WriteAsync(
+            db => db.Machines.Where(m => m.DestroyedAt != null && m.DestroyedAt < destroyedBefore).ExecuteDeleteAsync(cancellationToken),
+            cancellationToken);
+
+    internal static MachineEventRow ByUser(MachineRow row, string type, DateTimeOffset at) => new()
+    {
+        MachineId = row.Id,
+        Type = type,
+        Status = row.SeenState(),
+        Source = "user",
+        At = at,
+        InstanceId = row.InstanceId,
+    };
+
+    private Task UpdateAsync(string id, Action<MachineRow> change, CancellationToken cancellationToken) =>
+        database.WriteAsync(
+            async db =>
+            {
+                if (await db.Machines.FirstOrDefaultAsync(m => m.Id == id, cancellationToken) is { } row)
+                    change(row);
+            },
+            cancellationToken);
+
+    private static IQueryable<MachineEventRow> EventsOf(ServerDbContext db, string id, int limit) =>
+        db.MachineEvents.Where(e => e.MachineId == id).OrderByDescending(e => e.Sequence).Take(limit);
+
+    private static async Task<StoredMachine> FindAsync(ServerDbContext db, MachineKey key, CancellationToken cancellationToken)
+    {
+        var app = await db.Apps.AsNoTracking().FirstOrDefaultAsync(a => a.Namespace == key.Tenant && a.Name == key.App, cancellationToken)
+            ?? throw ProblemException.AppNotFound(key.App);
+        var row = await db.Machines.FirstOrDefaultAsync(m => m.Id == key.Id && m.AppId == app.Id, cancellationToken)
+            ?? throw ProblemException.MachineNotFound(key.Id);
+        return new StoredMachine(row, app.Name);
+    }
+
+    private static async Task<AppRow> NewIn(ServerDbContext db, string tenant, string app, string? name, CancellationToken cancellationToken)
+    {
+        var owner = await db.Apps.AsNoTracking().FirstOrDefaultAsync(a => a.Namespace == tenant && a.Name == app, cancellationToken)
+            ?? throw ProblemException.AppNotFound(app);
+        if (name is not null && await db.Machines.AnyAsync(m => m.AppId == owner.Id && m.LiveName == name, cancellationToken))
+            throw new ProblemException(ProblemCodes.NameTaken, $"App '{app}' has a machine '{name}' already; choose another name or destroy that one.");
+        return owner;
+    }
+}

@@ -1,0 +1,49 @@
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.AspNetCore.Routing;
+using Microsoft.Extensions.DependencyInjection;
+using Ravel.ControlPlane.Events;
+using Ravel.ControlPlane.Tokens;
+using Ravel.Contracts.Api;
+using Rpc = Ravel.Contracts.Node;
+
+namespace Ravel.ControlPlane.Nodes;
+
+internal static class ServerEndpoints
+{
+    public static IServiceCollection AddNodes(this IServiceCollection services) => services
+        .AddSingleton<NodeConnection>()
+        .AddSingleton<NodeStore>()
+        .AddSingleton<EventIntake>()
+        .AddHostedService<NodeWatcher>();
+
+    public static void MapServer(this IEndpointRouteBuilder v1) =>
+        v1.MapGet("/server", GetAsync)
+            .WithSummary("The server's version; with a token also its node.");
+
+    private static async Task<Ok<ServerInfo>> GetAsync(HttpContext http, NodeConnection node, ControlPlaneOptions options)
+    {
+        var isKnown = http.Features.Get<Caller>() is not null;
+        // Asked anew while it is there: what is allocated changes all the time.
+        var info = isKnown && node.Connected is not null
+            ? await node.Client.GetNodeAsync(new Rpc.GetNodeRequest(), node.Call(http.RequestAborted))
+            : null;
+        return TypedResults.Ok(new ServerInfo { Version = options.Version, Node = info is null ? null : Shown(info) });
+    }
+
+    private static NodeSummary Shown(Rpc.NodeInfo node) => new()
+    {
+        Id = node.NodeId,
+        Vmm = node.Vmm,
+        VmmVersion = node.VmmVersion,
+        Accelerator = node.Accelerator,
+        Architecture = node.Architecture,
+        Capacity = Shown(node.Capacity),
+        Allocated = Shown(node.Allocated),
+    };
+
+    private static NodeResources Shown(Rpc.Resources? resources) => resources is null
+        ? new NodeResources(0, 0, 0, 0)
+        : new NodeResources(resources.Cpus, (long)resources.MemoryMib, (long)resources.DiskMib, resources.Machines);
+}

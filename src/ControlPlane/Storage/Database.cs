@@ -1,0 +1,62 @@
+using Microsoft.EntityFrameworkCore;
+
+namespace Ravel.ControlPlane.Storage;
+
+/// <summary>
+/// The one door to the database. Reads see committed rows and track nothing; writes are one transaction each and run again when
+/// another writer was faster, so what they decide on is always what they change.
+/// </summary>
+internal abstract class Database
+{
+    private const int Attempts = 5;
+
+    /// <summary>Brings the schema up to date; safe to call at every start.</summary>
+    public abstract Task MigrateAsync(CancellationToken cancellationToken);
+
+    public async Task<T> ReadAsync<T>(Func<ServerDbContext, Task<T>> read, CancellationToken cancellationToken)
+    {
+        await using var context = await CreateAsync(cancellationToken);
+        context.ChangeTracker.QueryTrackingBehavior = QueryTrackingBehavior.NoTracking;
+        return await read(context);
+    }
+
+    /// <summary>
+    /// Runs <paramref name="write"/> in a transaction, saves what it changed and commits. When the rows moved under it (a stale
+    /// version, a unique key that was just taken) it runs again on fresh rows: it must have no effect but on its context.
+    /// </summary>
+    public async Task<T> WriteAsync<T>(Func<ServerDbContext, Task<T>> write, CancellationToken cancellationToken)
+    {
+        for (var attempt = 1; ; attempt++)
+        {
+            using var turn = await EnterWriteAsync(cancellationToken);
+            await using var context = await CreateAsync(cancellationToken);
+            await using var transaction = await context.Database.BeginTransactionAsync(cancellationToken);
+            try
+            {
+                var result = await write(context);
+                await context.SaveChangesAsync(cancellationToken);
+                // From here on the outcome is the database's: a caller that went away must not leave it half known.
+                await transaction.CommitAsync(CancellationToken.None);
+                return result;
+            }
+            catch (DbUpdateException) when (attempt < Attempts)
+            {
+                // Concurrency and unique keys both surface here; the next attempt sees who won.
+            }
+        }
+    }
+
+    public Task WriteAsync(Func<ServerDbContext, Task> write, CancellationToken cancellationToken) =>
+        WriteAsync(
+            async context =>
+            {
+                await write(context);
+                return true;
+            },
+            cancellationToken);
+
+    protected abstract Task<ServerDbContext> CreateAsync(CancellationToken cancellationToken);
+
+    /// <summary>Waits for this process's turn to write, where the engine has one writer at a time.</summary>
+    protected abstract Task<IDisposable> EnterWriteAsync(CancellationToken cancellationToken);
+}

@@ -1,0 +1,110 @@
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Storage.ValueConversion;
+using Ravel.ControlPlane.Apps;
+using Ravel.ControlPlane.Events;
+using Ravel.ControlPlane.Machines;
+using Ravel.ControlPlane.Namespaces;
+using Ravel.ControlPlane.Nodes;
+using Ravel.ControlPlane.Tokens;
+
+namespace Ravel.ControlPlane.Storage;
+
+/// <summary>
+/// The server's tables, said once for every engine. An engine adds a class derived from this one, which owns its migrations, and
+/// an implementation of <see cref="Database"/>; nothing outside its folder knows which engine it is.
+/// </summary>
+internal abstract class ServerDbContext : DbContext
+{
+    protected ServerDbContext(DbContextOptions options)
+        : base(options)
+    {
+    }
+
+    public DbSet<NamespaceRow> Namespaces => Set<NamespaceRow>();
+
+    public DbSet<TokenRow> Tokens => Set<TokenRow>();
+
+    public DbSet<AppRow> Apps => Set<AppRow>();
+
+    public DbSet<MachineRow> Machines => Set<MachineRow>();
+
+    public DbSet<MachineEventRow> MachineEvents => Set<MachineEventRow>();
+
+    public DbSet<NodeRow> Nodes => Set<NodeRow>();
+
+    public override Task<int> SaveChangesAsync(bool acceptAllChangesOnSuccess, CancellationToken cancellationToken = default)
+    {
+        foreach (var entry in ChangeTracker.Entries<MachineRow>())
+        {
+            if (entry.State == EntityState.Modified)
+                entry.Entity.Version++;
+        }
+        return base.SaveChangesAsync(acceptAllChangesOnSuccess, cancellationToken);
+    }
+
+    protected override void ConfigureConventions(ModelConfigurationBuilder configurationBuilder) =>
+        // Not every engine has a time with an offset that can be compared; microseconds of Unix time can be, everywhere.
+        configurationBuilder.Properties<DateTimeOffset>().HaveConversion<UnixMicroseconds>();
+
+    protected override void OnModelCreating(ModelBuilder modelBuilder)
+    {
+        modelBuilder.Entity<NamespaceRow>(e =>
+        {
+            e.ToTable("namespaces").HasKey(r => r.Name);
+            e.Property(r => r.Name).HasMaxLength(63);
+        });
+        modelBuilder.Entity<TokenRow>(e =>
+        {
+            e.ToTable("tokens").HasKey(r => r.Id);
+            e.Property(r => r.Id).HasMaxLength(26);
+            e.Property(r => r.Name).HasMaxLength(63);
+            e.Property(r => r.Hash).HasMaxLength(32);
+            e.HasIndex(r => r.Hash).IsUnique();
+            e.HasOne<NamespaceRow>().WithMany().HasForeignKey(r => r.Namespace).OnDelete(DeleteBehavior.Cascade);
+        });
+        modelBuilder.Entity<AppRow>(e =>
+        {
+            e.ToTable("apps").HasKey(r => r.Id);
+            e.Property(r => r.Id).HasMaxLength(26);
+            e.Property(r => r.Name).HasMaxLength(63);
+            e.HasIndex(r => new { r.Namespace, r.Name }).IsUnique();
+            e.HasOne<NamespaceRow>().WithMany().HasForeignKey(r => r.Namespace).OnDelete(DeleteBehavior.Restrict);
+        });
+        modelBuilder.Entity<MachineRow>(e =>
+        {
+            e.ToTable("machines").HasKey(r => r.Id);
+            e.Property(r => r.Id).HasMaxLength(14);
+            e.Property(r => r.AppId).HasMaxLength(26);
+            e.Property(r => r.Namespace).HasMaxLength(63);
+            e.Property(r => r.Name).HasMaxLength(63);
+            e.Property(r => r.LiveName).HasMaxLength(63);
+            e.Property(r => r.NodeId).HasMaxLength(128);
+            e.Property(r => r.Version).IsConcurrencyToken();
+            // Nulls are distinct in a unique index of every engine: only the living compete for a name.
+            e.HasIndex(r => new { r.AppId, r.LiveName }).IsUnique();
+            e.HasIndex(r => r.Namespace);
+            e.HasIndex(r => r.DestroyedAt);
+            e.HasOne<AppRow>().WithMany().HasForeignKey(r => r.AppId).OnDelete(DeleteBehavior.Cascade);
+        });
+        modelBuilder.Entity<MachineEventRow>(e =>
+        {
+            e.ToTable("machine_events").HasKey(r => r.Sequence);
+            e.Property(r => r.Sequence).ValueGeneratedOnAdd();
+            e.Property(r => r.MachineId).HasMaxLength(14);
+            e.Property(r => r.Type).HasMaxLength(32);
+            e.Property(r => r.Status).HasMaxLength(16);
+            e.Property(r => r.Source).HasMaxLength(16);
+            e.HasIndex(r => new { r.MachineId, r.Sequence });
+            e.HasOne<MachineRow>().WithMany().HasForeignKey(r => r.MachineId).OnDelete(DeleteBehavior.Cascade);
+        });
+        modelBuilder.Entity<NodeRow>(e =>
+        {
+            e.ToTable("nodes").HasKey(r => r.Id);
+            e.Property(r => r.Id).HasMaxLength(128);
+        });
+    }
+
+    private sealed class UnixMicroseconds() : ValueConverter<DateTimeOffset, long>(
+        time => (time.UtcTicks - DateTimeOffset.UnixEpoch.Ticks) / TimeSpan.TicksPerMicrosecond,
+        value => DateTimeOffset.UnixEpoch.AddTicks(value * TimeSpan.TicksPerMicrosecond));
+}
