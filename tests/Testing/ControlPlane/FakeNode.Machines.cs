@@ -1,0 +1,158 @@
+using Grpc.Core;
+using Ravel.Contracts.Ids;
+using Ravel.Contracts.Node;
+
+namespace Ravel.Testing.ControlPlane;
+
+public sealed partial class FakeNode
+{
+    internal MachineStatus Put(PutMachineRequest request)
+    {
+        Puts.Enqueue(request.Clone());
+        try
+        {
+            OnPut?.Invoke(request);
+        }
+        finally
+        {
+            lock (_lock)
+                Signal();
+        }
+        lock (_lock)
+        {
+            if (!_machines.TryGetValue(request.MachineId, out var machine))
+            {
+                if (request.Desired == DesiredState.Destroyed)
+                    return new MachineStatus { MachineId = request.MachineId, Generation = request.Generation, State = MachineState.Destroyed };
+                machine = new FakeMachine { Status = new MachineStatus { MachineId = request.MachineId, State = MachineState.Created } };
+                _machines.Add(request.MachineId, machine);
+            }
+            var status = machine.Status;
+            if (request.Generation <= status.Generation)
+                return status.Clone();
+            status.Generation = request.Generation;
+            if (IsPrompt)
+                Obey(request, machine);
+            return status.Clone();
+        }
+    }
+
+    internal Reservation Reserve(ReserveRequest request)
+    {
+        Reservations.Enqueue(request.Clone());
+        lock (_lock)
+        {
+            var running = _machines.Values.Count(m => m.IsRunning && m.Status.MachineId != request.MachineId);
+            if (running >= Slots)
+                throw Refusal("insufficient-capacity", $"The node has room for {Slots} machines and runs {running}.");
+        }
+        return new Reservation { ReservationId = $"r-{request.MachineId}-{request.Generation}" };
+    }
+
+    /// <summary>A refusal as agents word it: the code in a trailer, the sentence in the detail.</summary>
+    public static RpcException Refusal(string code, string message) =>
+        new(new Status(StatusCode.FailedPrecondition, message), new Metadata { { "ravel-code", code } });
+
+    internal async Task WatchAsync(ulong acknowledged, IServerStreamWriter<NodeEvent> stream, CancellationToken cancellationToken)
+    {
+        Acknowledged.Enqueue(acknowledged);
+        var next = 0;
+        while (true)
+        {
+            List<NodeEvent> events;
+            Task changed;
+            lock (_lock)
+            {
+                changed = _changed.Task;
+                events = _outbox.Skip(next).ToList();
+                next = _outbox.Count;
+            }
+            // Those at or below what was acknowledged too: a node that delivers twice must do no harm.
+            foreach (var report in events)
+                await stream.WriteAsync(report, cancellationToken);
+            if (events.Count == 0)
+                await changed.WaitAsync(cancellationToken);
+        }
+    }
+
+    internal async Task ReadLogsAsync(ReadLogsRequest request, IServerStreamWriter<LogEntry> stream, CancellationToken cancellationToken)
+    {
+        var next = 0;
+        var isFirst = true;
+        while (true)
+        {
+            List<LogEntry> lines;
+            bool isOver;
+            Task changed;
+            lock (_lock)
+            {
+                if (!_machines.TryGetValue(request.MachineId, out var machine))
+                    throw new RpcException(new Status(StatusCode.NotFound, $"Machine {request.MachineId} is not here."));
+                changed = _changed.Task;
+                lines = machine.Lines.Skip(next).ToList();
+                next = machine.Lines.Count;
+                isOver = !request.Follow || !machine.IsRunning;
+            }
+            if (request.Since is { } since)
+                lines.RemoveAll(l => l.At.ToDateTimeOffset() < since.ToDateTimeOffset());
+            if (isFirst && request.HasTail)
+                lines = lines.TakeLast((int)request.Tail).ToList();
+            isFirst = false;
+            foreach (var line in lines)
+                await stream.WriteAsync(line, cancellationToken);
+            if (isOver)
+                return;
+            await changed.WaitAsync(cancellationToken);
+        }
+    }
+
+    internal NodeInfo Info()
+    {
+        lock (_lock)
+        {
+            return new NodeInfo
+            {
+                NodeId = NodeId,
+                Version = "1.2.3",
+                Vmm = "fake",
+                VmmVersion = "1.0",
+                Accelerator = "none",
+                Architecture = "amd64",
+                Capacity = new Resources { Cpus = 8, MemoryMib = 8192, DiskMib = 10240, Machines = (uint)Slots },
+                Allocated = new Resources { Machines = (uint)_machines.Values.Count(m => m.IsRunning) },
+            };
+        }
+    }
+
+    private void Obey(PutMachineRequest request, FakeMachine machine)
+    {
+        var status = machine.Status;
+        status.ObservedGeneration = request.Generation;
+        switch (request.Desired)
+        {
+            case DesiredState.Started:
+                status.InstanceId = InstanceId.New(DateTimeOffset.UnixEpoch).ToString();
+                status.AddressV6 = "fd00::2";
+                status.AddressV4 = "100.64.0.2";
+                status.ImageDigest = "sha256:" + new string('a', 64);
+                status.Exit = null;
+                status.Problem = null;
+                status.State = MachineState.Starting;
+                Append("launch", status);
+                status.State = MachineState.Started;
+                Append("start", status);
+                break;
+            case DesiredState.Stopped:
+                if (machine.IsRunning)
+                    status.Exit = new ExitStatus { Code = 143, Signal = 15, Requested = true };
+                status.State = status.InstanceId.Length == 0 ? MachineState.Created : MachineState.Stopped;
+                Append("stop", status);
+                break;
+            default:
+                _machines.Remove(request.MachineId);
+                status.State = MachineState.Destroyed;
+                Append("destroy", status);
+                break;
+        }
+    }
+}

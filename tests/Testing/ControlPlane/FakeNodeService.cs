@@ -1,0 +1,76 @@
+using Grpc.Core;
+using Ravel.Contracts.Node;
+
+namespace Ravel.Testing.ControlPlane;
+
+/// <summary>The wire side of <see cref="FakeNode"/>.</summary>
+internal sealed class FakeNodeService(FakeNode node) : Node.NodeBase
+{
+    public override Task<NodeInfo> GetNode(GetNodeRequest request, ServerCallContext context) => Task.FromResult(node.Info());
+
+    public override Task<Reservation> Reserve(ReserveRequest request, ServerCallContext context) => Task.FromResult(node.Reserve(request));
+
+    public override Task<MachineStatus> PutMachine(PutMachineRequest request, ServerCallContext context) => Task.FromResult(node.Put(request));
+
+    public override Task<SignalMachineResponse> SignalMachine(SignalMachineRequest request, ServerCallContext context)
+    {
+        node.Signals.Enqueue(request.Clone());
+        return Task.FromResult(new SignalMachineResponse());
+    }
+
+    public override async Task WatchEvents(WatchEventsRequest request, IServerStreamWriter<NodeEvent> responseStream, ServerCallContext context)
+    {
+        try
+        {
+            await node.WatchAsync(request.Acknowledged, responseStream, context.CancellationToken);
+        }
+        catch (OperationCanceledException)
+        {
+            // The caller is gone.
+        }
+    }
+
+    public override async Task Exec(
+        IAsyncStreamReader<ExecInput> requestStream, IServerStreamWriter<ExecOutput> responseStream, ServerCallContext context)
+    {
+        if (!await requestStream.MoveNext() || requestStream.Current.Start is not { } start || node.OnExec is null)
+            throw new RpcException(new Status(StatusCode.InvalidArgument, "The first input must be start."));
+        await node.OnExec(start, requestStream, responseStream, context.CancellationToken);
+    }
+
+    public override Task ReadLogs(ReadLogsRequest request, IServerStreamWriter<LogEntry> responseStream, ServerCallContext context) =>
+        node.ReadLogsAsync(request, responseStream, context.CancellationToken);
+
+    public override Task PullImage(PullImageRequest request, IServerStreamWriter<PullImageProgress> responseStream, ServerCallContext context) =>
+        node.OnPull?.Invoke(request, responseStream, context.CancellationToken) ?? Task.CompletedTask;
+
+    public override async Task<Image> ImportImage(IAsyncStreamReader<ImportImageChunk> requestStream, ServerCallContext context)
+    {
+        var reference = "";
+        using var data = new MemoryStream();
+        await foreach (var chunk in requestStream.ReadAllAsync())
+        {
+            if (chunk.Reference.Length > 0)
+                reference = chunk.Reference;
+            data.Write(chunk.Data.Span);
+        }
+        if (data.Length == 0)
+            throw FakeNode.Refusal("image-invalid", "The archive is empty.");
+        node.Imported.Enqueue((reference, data.ToArray()));
+        return new Image { ManifestDigest = "sha256:" + new string('b', 64), References = { reference }, RootfsBytes = (ulong)data.Length };
+    }
+
+    public override Task<ListImagesResponse> ListImages(ListImagesRequest request, ServerCallContext context) =>
+        Task.FromResult(new ListImagesResponse { Images = { node.Images } });
+
+    public override Task<RemoveImageResponse> RemoveImage(RemoveImageRequest request, ServerCallContext context)
+    {
+        var removed = node.Images.RemoveAll(i => i.References.Contains(request.Reference));
+        return removed > 0
+            ? Task.FromResult(new RemoveImageResponse { Removed = { request.Reference } })
+            : throw FakeNode.Refusal("image-not-found", $"There is no image '{request.Reference}'.");
+    }
+
+    public override Task<StopAllResponse> StopAll(StopAllRequest request, ServerCallContext context) =>
+        Task.FromResult(new StopAllResponse());
+}
