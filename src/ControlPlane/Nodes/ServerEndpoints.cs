@@ -1,8 +1,10 @@
+using Google.Protobuf.WellKnownTypes;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
 using Ravel.ControlPlane.Events;
 using Ravel.ControlPlane.Tokens;
 using Ravel.Contracts.Api;
@@ -18,9 +20,32 @@ internal static class ServerEndpoints
         .AddSingleton<EventIntake>()
         .AddHostedService<NodeWatcher>();
 
-    public static void MapServer(this IEndpointRouteBuilder v1) =>
+    /// <summary>How long machines get to stop before the daemon goes down without waiting further.</summary>
+    private static readonly TimeSpan ShutdownTimeout = TimeSpan.FromMinutes(2);
+
+    public static void MapServer(this IEndpointRouteBuilder v1)
+    {
         v1.MapGet("/server", GetAsync)
             .WithSummary("The server's version; with a token also its node.");
+        v1.MapPost("/server/shutdown", ShutdownAsync)
+            .WithSummary("Stops every machine of this host, then the daemon; what is declared starts again with it. Administrators only.");
+    }
+
+    private static async Task<Ok<Acknowledgement>> ShutdownAsync(
+        HttpContext http, NodeConnection node, IHostApplicationLifetime lifetime)
+    {
+        http.Caller().RequireAdministrator();
+        await node.Client.StopAllAsync(
+            new Rpc.StopAllRequest { Timeout = Duration.FromTimeSpan(ShutdownTimeout) },
+            deadline: null,
+            cancellationToken: http.RequestAborted);
+        http.Response.OnCompleted(() =>
+        {
+            lifetime.StopApplication();
+            return Task.CompletedTask;
+        });
+        return TypedResults.Ok(new Acknowledgement(true));
+    }
 
     private static async Task<Ok<ServerInfo>> GetAsync(HttpContext http, NodeConnection node, ControlPlaneOptions options)
     {
