@@ -1,0 +1,151 @@
+using System.Text;
+using System.Text.Json;
+using Ravel.Linux.Processes;
+
+namespace Ravel.Images.Registry;
+
+/// <summary>A name and password, or a token to exchange for others (<paramref name="IdentityToken"/>).</summary>
+internal sealed record RegistryCredentials(string UserName, string Password, string? IdentityToken = null);
+
+/// <summary>Credentials from Docker's client configuration: plain ones, a credential store, or a helper per registry.</summary>
+internal static class DockerCredentials
+{
+    private const int MaxFileBytes = 1024 * 1024;
+
+    /// <summary>Helpers report a token instead of a password under this name.</summary>
+    private const string TokenUser = "<token>";
+
+    /// <returns>Null when the file has none for the registry.</returns>
+    /// <exception cref="ImageException"><c>registry-unauthorized</c>: the file or a helper does not work.</exception>
+    public static async Task<RegistryCredentials?> FindAsync(string registry, string? file, CancellationToken cancellationToken)
+    {
+        file ??= DefaultFile();
+        if (!File.Exists(file))
+            return null;
+        JsonElement config;
+        try
+        {
+            if (new FileInfo(file).Length > MaxFileBytes)
+                throw Broken(file, $"it is over {MaxFileBytes} bytes", null);
+            using var document = JsonDocument.Parse(await File.ReadAllBytesAsync(file, cancellationToken));
+            config = document.RootElement.Clone();
+        }
+        catch (Exception e) when (e is JsonException or IOException or UnauthorizedAccessException)
+        {
+            throw Broken(file, e.Message, e);
+        }
+        if (config.ValueKind != JsonValueKind.Object)
+            throw Broken(file, "it is not a JSON object", null);
+
+        if (Property(config, "credHelpers") is { } helpers && FindEntry(helpers, registry) is { ValueKind: JsonValueKind.String } helper)
+            return await AskHelperAsync(helper.GetString()!, registry, cancellationToken);
+        if (Property(config, "auths") is { } auths && FindEntry(auths, registry) is { ValueKind: JsonValueKind.Object } entry
+            && Plain(entry, file) is { } plain)
+            return plain;
+        if (Property(config, "credsStore") is { ValueKind: JsonValueKind.String } store && store.GetString() is { Length: > 0 } name)
+            return await AskHelperAsync(name, registry, cancellationToken);
+        return null;
+    }
+
+    /// <summary>Docker writes its own registry in an old form, and others with or without a scheme.</summary>
+    internal static bool IsFor(string key, string registry)
+    {
+        var host = key;
+        foreach (var scheme in (string[])["https://", "http://"])
+        {
+            if (host.StartsWith(scheme, StringComparison.OrdinalIgnoreCase))
+                host = host[scheme.Length..];
+        }
+        var slash = host.IndexOf('/');
+        if (slash >= 0)
+            host = host[..slash];
+        if (host is "index.docker.io" or "registry-1.docker.io")
+            host = ImageReference.DefaultRegistry;
+        return string.Equals(host, registry, StringComparison.OrdinalIgnoreCase);
+    }
+
+    private static string DefaultFile()
+    {
+        var directory = Environment.GetEnvironmentVariable("DOCKER_CONFIG");
+        if (string.IsNullOrEmpty(directory))
+            directory = Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".docker");
+        return Path.Combine(directory, "config.json");
+    }
+
+    private static JsonElement? Property(JsonElement element, string name) =>
+        element.TryGetProperty(name, out var value) ? value : null;
+
+    private static JsonElement? FindEntry(JsonElement map, string registry)
+    {
+        if (map.ValueKind != JsonValueKind.Object)
+            return null;
+        foreach (var property in map.EnumerateObject())
+        {
+            if (IsFor(property.Name, registry))
+                return property.Value;
+        }
+        return null;
+    }
+
+    private static RegistryCredentials? Plain(JsonElement entry, string file)
+    {
+        var token = Text(entry, "identitytoken");
+        if (Text(entry, "auth") is { Length: > 0 } encoded)
+        {
+            try
+            {
+                var pair = Encoding.UTF8.GetString(Convert.FromBase64String(encoded));
+                var colon = pair.IndexOf(':');
+                if (colon > 0)
+                    return new RegistryCredentials(pair[..colon], pair[(colon + 1)..].TrimEnd('\0'), token);
+            }
+            catch (FormatException e)
+            {
+                throw Broken(file, "an auth entry is not base64", e);
+            }
+            throw Broken(file, "an auth entry has no name and password", null);
+        }
+        if (Text(entry, "username") is { Length: > 0 } user)
+            return new RegistryCredentials(user, Text(entry, "password") ?? "", token);
+        return token is null ? null : new RegistryCredentials("", "", token);
+    }
+
+    private static async Task<RegistryCredentials?> AskHelperAsync(string name, string registry, CancellationToken cancellationToken)
+    {
+        var program = $"docker-credential-{name}";
+        if (name.AsSpan().ContainsAny('/', '\0'))
+            throw new ImageException("registry-unauthorized", $"Docker's configuration names \"{name}\" as a credential helper, which is no name");
+        var server = registry == ImageReference.DefaultRegistry ? "https://index.docker.io/v1/" : registry;
+        try
+        {
+            var result = await CommandRunner.RunAsync(program, ["get"], server, TimeSpan.FromSeconds(30), cancellationToken);
+            if (result.ExitCode != 0)
+            {
+                // The protocol's way to say that there are none.
+                if (result.Output.Contains("credentials not found", StringComparison.OrdinalIgnoreCase))
+                    return null;
+                throw new ImageException("registry-unauthorized", $"{program} gave no credentials for {registry}: {FirstLine(result.Output + result.Error)}");
+            }
+            using var document = JsonDocument.Parse(result.Output);
+            var user = Text(document.RootElement, "Username") ?? "";
+            var secret = Text(document.RootElement, "Secret") ?? "";
+            return user == TokenUser ? new RegistryCredentials("", "", secret) : new RegistryCredentials(user, secret);
+        }
+        catch (Exception e) when (e is CommandException or JsonException)
+        {
+            throw new ImageException("registry-unauthorized", $"{program} gave no credentials for {registry}: {e.Message}", e);
+        }
+    }
+
+    private static string? Text(JsonElement element, string name) =>
+        element.ValueKind == JsonValueKind.Object && element.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.String
+            ? value.GetString()
+            : null;
+
+    private static string FirstLine(string text) => text.Split('\n', 2)[0].Trim();
+
+    private static ImageException Broken(string file, string why, Exception? inner) =>
+        inner is null
+            ? new ImageException("registry-unauthorized", $"{file} cannot be used: {why}")
+            : new ImageException("registry-unauthorized", $"{file} cannot be used: {why}", inner);
+}
