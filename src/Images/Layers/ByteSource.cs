@@ -38,6 +38,12 @@ internal abstract class ByteSource
     /// <returns>False when the end came first.</returns>
     public bool Skip(long count)
     {
+        if (count > _chunk.Length && TrySeek(count - _chunk.Length))
+        {
+            Position += count;
+            _chunk = default;
+            return true;
+        }
         while (count > 0)
         {
             var bytes = Read(count);
@@ -47,6 +53,9 @@ internal abstract class ByteSource
         }
         return true;
     }
+
+    /// <summary>Passes over bytes behind the current chunk without reading them, where that can be done.</summary>
+    protected virtual bool TrySeek(long count) => false;
 
     /// <summary>The next bytes; empty at the end, and from then on. The previous chunk is given up.</summary>
     protected abstract ReadOnlyMemory<byte> NextChunk();
