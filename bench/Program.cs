@@ -1,9 +1,11 @@
 using Ravel.Bench;
+using Ravel.Bench.Start;
 using Ravel.Bench.Tools;
 
 // Benchmarks and the developer's tools, by name. Without one, the list of them.
 BenchCommand[] benchmarks =
 [
+    StartBenchmark.Command,
 ];
 BenchCommand[] tools =
 [
