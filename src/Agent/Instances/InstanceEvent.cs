@@ -1,0 +1,87 @@
+using Ravel.Contracts.Ids;
+using Ravel.Contracts.Node;
+using Ravel.Durable.Workflows;
+
+namespace Ravel.Agent.Instances;
+
+/// <summary>Something that happened to a machine or its instance.</summary>
+internal abstract record InstanceEvent
+{
+    /// <summary>The server stated what the machine shall be.</summary>
+    internal sealed record Put(MachineId Machine, ulong Generation, DesiredState Desired, MachineSpec Spec, bool Force) : InstanceEvent;
+
+    /// <summary>A step of the start was done; <paramref name="Next"/> is null after the last.</summary>
+    internal sealed record StepDone(WorkflowPosition? Next, StartFacts Facts) : InstanceEvent;
+
+    /// <summary>The start failed or was cancelled at <paramref name="Next"/>.</summary>
+    internal sealed record StartFailed(WorkflowPosition Next, StartFacts Facts, InstanceProblem? Problem) : InstanceEvent;
+
+    /// <summary>A step was undone; <paramref name="Next"/> is null when nothing of the instance is left.</summary>
+    internal sealed record StepUndone(WorkflowPosition? Next) : InstanceEvent;
+
+    /// <summary>The guest says its workload runs.</summary>
+    internal sealed record GuestStarted : InstanceEvent;
+
+    /// <summary>The guest could not start the workload.</summary>
+    internal sealed record GuestFailed(int ExitCode, string Message) : InstanceEvent;
+
+    /// <summary>The workload ended and all it printed is in the log.</summary>
+    internal sealed record GuestExited(int ExitCode, int Signal, bool IsOomKilled) : InstanceEvent;
+
+    /// <summary>The guest broke the protocol.</summary>
+    internal sealed record GuestBroken(string Message) : InstanceEvent;
+
+    /// <summary>The VMM is gone.</summary>
+    internal sealed record VmmExited(string Detail) : InstanceEvent;
+
+    /// <summary>Time passed; means something only when the deadline has.</summary>
+    internal sealed record Tick : InstanceEvent;
+
+    /// <summary>The node goes down and takes its instances along.</summary>
+    internal sealed record NodeStopping : InstanceEvent;
+
+    /// <summary>The agent is up and has taken over what it found.</summary>
+    internal sealed record NodeStarted : InstanceEvent;
+
+    /// <summary>The host was restarted since the journal was last written: no VMM of before lives.</summary>
+    internal sealed record HostRebooted : InstanceEvent;
+
+    /// <summary>Disk and logs of a destroyed machine are gone.</summary>
+    internal sealed record Removed : InstanceEvent;
+}
+
+/// <summary>What has to be done after a transition was committed.</summary>
+internal enum InstanceEffect
+{
+    /// <summary>Run the start workflow from the recorded position, in its direction.</summary>
+    RunWorkflow,
+
+    /// <summary>Turn the running start workflow around.</summary>
+    CancelStart,
+
+    /// <summary>Watch the VMM, keep a link to its guest and configure it.</summary>
+    Attend,
+
+    /// <summary>Ask the workload to end.</summary>
+    AskStop,
+
+    /// <summary>Tell the guest that its exit is recorded.</summary>
+    PowerOff,
+
+    /// <summary>Remove disk and logs of the machine.</summary>
+    Remove,
+}
+
+/// <param name="Next">The new record; null when the machine is forgotten.</param>
+/// <param name="Effects">In order, after the commit.</param>
+/// <param name="Reports">Types of the events for the server, committed with the record.</param>
+/// <param name="Refusal">Why nothing changes; the other members mean nothing then.</param>
+internal sealed record Decision(
+    MachineRecord? Next,
+    IReadOnlyList<InstanceEffect> Effects,
+    IReadOnlyList<string> Reports,
+    InstanceProblem? Refusal = null)
+{
+    /// <summary>False when the event changed nothing and nothing has to be committed.</summary>
+    public bool IsChange { get; init; } = true;
+}
