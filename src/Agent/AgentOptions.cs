@@ -1,0 +1,56 @@
+using System.Globalization;
+using Ravel.Agent.Capacity;
+using Ravel.Agent.Hosting;
+using Ravel.Agent.Instances;
+using Ravel.Agent.Logs;
+using Ravel.Vmm;
+
+namespace Ravel.Agent;
+
+/// <summary>Configuration of the agent role.</summary>
+public sealed record AgentOptions
+{
+    /// <summary>Keeps journal, disks and logs in <c>agent/</c> below it.</summary>
+    public required string DataDirectory { get; init; }
+
+    /// <summary>For sockets and pid files of VMMs; emptied by a reboot. Short: a Unix socket's path has at most 107 bytes.</summary>
+    public required string RunDirectory { get; init; }
+
+    /// <summary>Group of this agent's VMMs below Ravel's own control group.</summary>
+    public required string Cgroup { get; init; }
+
+    /// <summary>What guests boot.</summary>
+    public required Func<CancellationToken, Task<BootSource>> Boot { get; init; }
+
+    /// <summary>Size of the writable disk of a machine that does not say.</summary>
+    public long DefaultDiskMib { get; init; } = 1024;
+
+    /// <summary>Machines have address indices from 1 to this.</summary>
+    public int MaxAddressIndex { get; init; } = SlotAddresses.MaxAddressIndex;
+
+    /// <summary>Time between two comparisons of the host with what should be on it.</summary>
+    public TimeSpan ReconcileInterval { get; init; } = TimeSpan.FromSeconds(60);
+
+    /// <summary>Largest image archive taken by an import, in bytes.</summary>
+    public long MaxImportBytes { get; init; } = 64L * 1024 * 1024 * 1024;
+
+    public InstanceOptions Instances { get; init; } = new();
+
+    public LogOptions Logs { get; init; } = new();
+
+    public CapacityOptions Capacity { get; init; } = new();
+
+    /// <summary>Where the host's kernel tells which boot this is; another file only in tests.</summary>
+    public string BootIdFile { get; init; } = "/proc/sys/kernel/random/boot_id";
+
+    internal string AgentDirectory => Path.Combine(DataDirectory, "agent");
+
+    /// <summary>The options of an agent that runs in a slot of the host.</summary>
+    public static AgentOptions For(HostSlot slot, string dataDirectory, Func<CancellationToken, Task<BootSource>> boot) => new()
+    {
+        DataDirectory = dataDirectory,
+        RunDirectory = slot.RunDirectory,
+        Cgroup = slot.Number.ToString(CultureInfo.InvariantCulture),
+        Boot = boot,
+    };
+}

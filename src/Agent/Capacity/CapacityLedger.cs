@@ -1,0 +1,123 @@
+using Ravel.Contracts.Ids;
+
+namespace Ravel.Agent.Capacity;
+
+/// <summary>
+/// Who holds what of the node. The agent alone decides whether something fits: what is held never exceeds the total by a
+/// decision made here.
+/// </summary>
+internal sealed class CapacityLedger
+{
+    private readonly Lock _lock = new();
+    private readonly Dictionary<MachineId, NodeShare> _held = [];
+    private readonly Dictionary<string, CapacityReservation> _reservations = [];
+
+    public CapacityLedger(NodeShare total) => Total = total;
+
+    public NodeShare Total { get; }
+
+    public NodeShare Allocated(DateTimeOffset now)
+    {
+        lock (_lock)
+            return Sum(now, null, null);
+    }
+
+    /// <summary>Notes what a machine holds, whether it fits or not: it holds it already, or had the room before.</summary>
+    public void Set(MachineId machine, NodeShare share)
+    {
+        lock (_lock)
+            _held[machine] = share;
+    }
+
+    public void Remove(MachineId machine)
+    {
+        lock (_lock)
+            _held.Remove(machine);
+    }
+
+    /// <summary>Gives a machine this share instead of what it holds, if it fits. A smaller share always does.</summary>
+    /// <param name="machine">Who.</param>
+    /// <param name="share">What it shall hold.</param>
+    /// <param name="reservation">Its room counts as free for this machine.</param>
+    /// <param name="now">Expired reservations count as free.</param>
+    /// <param name="shortage">What is missing, for people.</param>
+    public bool TryHold(MachineId machine, NodeShare share, string? reservation, DateTimeOffset now, out string shortage)
+    {
+        lock (_lock)
+        {
+            shortage = "";
+            var before = _held.GetValueOrDefault(machine);
+            var grows = share.Cpus > before.Cpus || share.MemoryMib > before.MemoryMib || share.DiskMib > before.DiskMib
+                || share.Machines > before.Machines;
+            if (grows)
+                shortage = Shortage(share, Total - Sum(now, machine, reservation));
+            if (shortage.Length > 0)
+                return false;
+            _held[machine] = share;
+            return true;
+        }
+    }
+
+    public bool TryReserve(CapacityReservation reservation, DateTimeOffset now, out string shortage)
+    {
+        lock (_lock)
+        {
+            // Asking again for the same machine replaces what was reserved for it.
+            shortage = Shortage(reservation.Share, Total - Sum(now, reservation.Machine, null));
+            if (shortage.Length > 0)
+                return false;
+            _reservations.Add(reservation.Id, reservation);
+            return true;
+        }
+    }
+
+    /// <summary>For reservations found in the journal, which fitted when they were made.</summary>
+    public void Restore(CapacityReservation reservation)
+    {
+        lock (_lock)
+            _reservations[reservation.Id] = reservation;
+    }
+
+    public void Release(IEnumerable<string> reservations)
+    {
+        lock (_lock)
+        {
+            foreach (var id in reservations)
+                _reservations.Remove(id);
+        }
+    }
+
+    /// <summary>Ids of the reservations of one machine, or of those that have expired.</summary>
+    public IReadOnlyList<string> Find(Func<CapacityReservation, bool> predicate)
+    {
+        lock (_lock)
+            return [.. _reservations.Values.Where(predicate).Select(r => r.Id)];
+    }
+
+    private NodeShare Sum(DateTimeOffset now, MachineId? exceptMachine, string? exceptReservation)
+    {
+        var sum = default(NodeShare);
+        foreach (var (machine, share) in _held)
+        {
+            if (machine != exceptMachine)
+                sum += share;
+        }
+        foreach (var reservation in _reservations.Values)
+        {
+            if (reservation.ExpiresAt > now && reservation.Id != exceptReservation && reservation.Machine != exceptMachine)
+                sum += reservation.Share;
+        }
+        return sum;
+    }
+
+    private static string Shortage(NodeShare wanted, NodeShare room)
+    {
+        if (wanted.Cpus > room.Cpus)
+            return $"{wanted.Cpus} CPUs are wanted, {Math.Max(0, room.Cpus)} are free";
+        if (wanted.MemoryMib > room.MemoryMib)
+            return $"{wanted.MemoryMib} MiB of memory are wanted, {Math.Max(0, room.MemoryMib)} are free";
+        if (wanted.DiskMib > room.DiskMib)
+            return $"{wanted.DiskMib} MiB of disk are wanted, {Math.Max(0, room.DiskMib)} are free";
+        return wanted.Machines > room.Machines ? "every slot for a machine is taken" : "";
+    }
+}

@@ -1,0 +1,186 @@
+using Microsoft.Extensions.Logging;
+using Ravel.Agent.Logs;
+using Ravel.Agent.Networking;
+using Ravel.Contracts.Api;
+using Ravel.Contracts.Ids;
+using Ravel.Contracts.Node;
+using Ravel.Durable.Workflows;
+using Ravel.Images;
+using Ravel.Vmm;
+
+namespace Ravel.Agent.Instances;
+
+/// <summary>
+/// How an instance comes to be, and is taken down again:
+/// <list type="number">
+/// <item><c>image</c>: the rootfs is in the store, and leased. Undo: the lease is given back.</item>
+/// <item><c>disk</c>: the machine has a writable disk for that image. Undo: nothing, the disk is the machine's and stays.</item>
+/// <item><c>network</c>: tap, route and rules. Undo: removed.</item>
+/// <item><c>launch</c>: the VMM runs. Undo: it is killed and everything of it removed.</item>
+/// </list>
+/// </summary>
+internal sealed class StartWorkflow
+{
+    public const string Image = "image";
+    public const string Disk = "disk";
+    public const string Network = "network";
+    public const string Launch = "launch";
+
+    /// <summary>How long a dying VMM is asked for its console.</summary>
+    private static readonly TimeSpan ConsolePatience = TimeSpan.FromSeconds(2);
+
+    private readonly InstanceServices _services;
+    private readonly InstanceResources _resources;
+    private readonly Func<MachineRecord?> _machine;
+
+    /// <param name="services">What it works with.</param>
+    /// <param name="resources">Of the machine's instance.</param>
+    /// <param name="machine">The machine's present record.</param>
+    public StartWorkflow(InstanceServices services, InstanceResources resources, Func<MachineRecord?> machine)
+    {
+        _services = services;
+        _resources = resources;
+        _machine = machine;
+        Steps = new Workflow<StartContext>(
+            new WorkflowStep<StartContext>(Image, EnsureImageAsync, ReleaseImageAsync),
+            new WorkflowStep<StartContext>(Disk, EnsureDiskAsync, _ => Task.CompletedTask),
+            new WorkflowStep<StartContext>(Network, AttachAsync, DetachAsync),
+            new WorkflowStep<StartContext>(Launch, LaunchAsync, DestroyVmmAsync));
+    }
+
+    /// <summary>Where a start begins, and where taking down begins; the same for every instance.</summary>
+    public static WorkflowPosition Beginning { get; } = new(WorkflowDirection.Do, Image);
+
+    public static WorkflowPosition End { get; } = new(WorkflowDirection.Undo, Launch);
+
+    public Workflow<StartContext> Steps { get; }
+
+    public static NetworkAttachment AttachmentOf(MachineId machine, InstanceId instance, int addressIndex, int networkIndex, MachineSpec spec) => new(
+        instance,
+        machine,
+        addressIndex,
+        networkIndex,
+        [.. spec.Ports.Select(port => new PortMapping(
+            port.Protocol, port.HostAddress.Length == 0 ? null : port.HostAddress, (int)port.HostPort, (int)port.GuestPort))]);
+
+    private async Task<StartContext> EnsureImageAsync(StartContext context, CancellationToken cancellationToken)
+    {
+        var policy = context.Spec.PullPolicy switch
+        {
+            Contracts.Node.PullPolicy.Always => Images.PullPolicy.Always,
+            Contracts.Node.PullPolicy.Never => Images.PullPolicy.Never,
+            _ => Images.PullPolicy.Missing,
+        };
+        var image = await _services.Images.EnsureAsync(context.Spec.Image, policy, null, cancellationToken);
+        // Checked before anything else is made: an image without a command would fail at the very end.
+        Guests.WorkloadPlan.Process(context.Spec, image.Config);
+        _resources.Lease?.Dispose();
+        _resources.Lease = _services.Images.Lease(image.ManifestDigest);
+        return context with { Facts = context.Facts with { ImageDigest = image.ManifestDigest } };
+    }
+
+    private Task ReleaseImageAsync(StartContext context)
+    {
+        _resources.Lease?.Dispose();
+        _resources.Lease = null;
+        return Task.CompletedTask;
+    }
+
+    private async Task<StartContext> EnsureDiskAsync(StartContext context, CancellationToken cancellationToken)
+    {
+        var wanted = new DiskRecord(context.Facts.ImageDigest!, _services.DiskMibOf(context.Spec));
+        if (context.Disk != wanted || !_services.Disks.Exists(context.Machine))
+            await _services.Disks.MakeAsync(context.Machine, wanted.Mib);
+        return context with { Disk = wanted, Facts = context.Facts with { Disk = wanted } };
+    }
+
+    private async Task<StartContext> AttachAsync(StartContext context, CancellationToken cancellationToken)
+    {
+        var network = await _services.Network.AttachAsync(
+            AttachmentOf(context.Machine, context.Instance, context.AddressIndex, context.NetworkIndex, context.Spec), cancellationToken);
+        return context with { Facts = context.Facts with { Network = network } };
+    }
+
+    private Task DetachAsync(StartContext context) => _services.Network.DetachAsync(context.Instance, CancellationToken.None);
+
+    private async Task<StartContext> LaunchAsync(StartContext context, CancellationToken cancellationToken)
+    {
+        var id = context.Instance.ToString();
+        var runDirectory = _services.RunDirectoryOf(context.Instance);
+        var image = _services.Images.Find(context.Facts.ImageDigest!)
+            ?? throw new ImageException(ProblemCodes.ImageNotFound, $"The image {context.Spec.Image} is no longer in the store; pull it again.");
+        var network = context.Facts.Network!;
+        var boot = await _services.Options.Boot(cancellationToken);
+        // A launch that was begun before a crash may have left a VMM nobody knows of.
+        if (Directory.Exists(runDirectory))
+            await _services.Driver.PurgeAsync(id, runDirectory, cancellationToken);
+        Directory.CreateDirectory(runDirectory);
+        _resources.Vmm = await _services.Driver.LaunchAsync(
+            new VmSpec
+            {
+                Id = id,
+                RunDirectory = runDirectory,
+                Cpus = (int)context.Spec.Cpus,
+                MemoryMib = (int)context.Spec.MemoryMib,
+                Boot = boot,
+                Drives =
+                [
+                    new Drive("rootfs", image.RootfsPath, ReadOnly: true),
+                    new Drive("disk", _services.Disks.PathOf(context.Machine), ReadOnly: false),
+                ],
+                Networks = [new NetworkInterface("eth0", network.Tap, network.Mac)],
+                Cgroup = $"{_services.Options.Cgroup}/{id}",
+            },
+            cancellationToken);
+        return context with { Facts = context.Facts with { Vmm = _resources.Vmm.Record } };
+    }
+
+    private async Task DestroyVmmAsync(StartContext context)
+    {
+        await ExplainAsync(context);
+        var vmm = _resources.Vmm;
+        _resources.Vmm = null;
+        if (_resources.Session is { } session)
+            await session.DisposeAsync();
+        _resources.Session = null;
+        if (vmm is not null)
+            await using (vmm)
+                await vmm.KillAsync(CancellationToken.None);
+        var runDirectory = _services.RunDirectoryOf(context.Instance);
+        await _services.Driver.PurgeAsync(context.Instance.ToString(), runDirectory, CancellationToken.None);
+        if (Directory.Exists(runDirectory))
+            Directory.Delete(runDirectory, recursive: true);
+    }
+
+    /// <summary>Leaves in the log why an instance failed, with the end of its console if it has one.</summary>
+    private async Task ExplainAsync(StartContext context)
+    {
+        if (_machine()?.Instance is not { Problem: { } problem } instance || instance.Id != context.Instance)
+            return;
+        try
+        {
+            var log = _services.Logs.Of(context.Machine);
+            log.AppendSystem(context.Instance, problem.Message, UnixTime.Nanoseconds(_services.Time));
+            if (_resources.Vmm is not { } vmm)
+                return;
+            using var patience = new CancellationTokenSource(ConsolePatience, _services.Time);
+            var console = await vmm.ReadConsoleAsync(patience.Token);
+            foreach (var line in console.Split('\n', StringSplitOptions.RemoveEmptyEntries).TakeLast(50))
+                log.AppendSystem(context.Instance, "console: " + line.TrimEnd('\r'), UnixTime.Nanoseconds(_services.Time));
+        }
+        catch (Exception e) when (e is IOException or VmmException or OperationCanceledException)
+        {
+            _services.Logger.LogInformation("The console of {Instance} could not be kept: {Reason}", context.Instance, e.Message);
+        }
+    }
+}
+
+/// <summary>What the steps of a start know: fixed when it began, but for <see cref="Facts"/> and <see cref="Disk"/>.</summary>
+internal sealed record StartContext(
+    MachineId Machine,
+    InstanceId Instance,
+    MachineSpec Spec,
+    int AddressIndex,
+    int NetworkIndex,
+    DiskRecord? Disk,
+    StartFacts Facts);
