@@ -160,7 +160,9 @@ internal sealed class GuestSession : IAsyncDisposable
             {
                 faults = _time.GetElapsedTime(begin) >= GoodLink ? 1 : faults + 1;
                 _logger.LogInformation("The link to {Instance} broke ({Faults}): {Reason}", _instance, faults, e.Message);
-                if (faults >= MaxFaults && !_vmm.Exited.IsCompleted)
+                if (_vmm.Exited.IsCompleted)
+                    return;
+                if (faults >= MaxFaults)
                 {
                     await _observer.GuestBrokenAsync($"The guest broke its link {faults} times: {e.Message}");
                     return;
@@ -234,7 +236,7 @@ internal sealed class GuestSession : IAsyncDisposable
         }
     }
 
-    private async Task ReadMessagesAsync(LinkUse use, Task output)
+    private async Task ReadMessagesAsync(LinkUse use, Task<bool[]> output)
     {
         await foreach (var message in use.Link.Messages.ReadAllAsync(_ending.Token))
         {
@@ -248,8 +250,7 @@ internal sealed class GuestSession : IAsyncDisposable
                     break;
                 case WorkloadExited exited:
                     // The exit is recorded when the output is: whoever sees the one finds the other.
-                    if (await Task.WhenAny(output, Task.Delay(OutputPatience, _time, _ending.Token)) != output)
-                        throw new LinkException("the guest reported its exit but did not end its output");
+                    await DrainAsync(output);
                     await _observer.GuestExitedAsync(exited with { ExitCode = Clamp(exited.ExitCode), Signal = Clamp(exited.Signal) });
                     break;
                 case ExecExited exited:
@@ -264,16 +265,36 @@ internal sealed class GuestSession : IAsyncDisposable
         }
     }
 
-    private async Task PumpAsync(HostLink link, LogStream stream, ulong offset, CancellationToken cancellationToken)
+    private async Task DrainAsync(Task<bool[]> output)
+    {
+        using var patience = new CancellationTokenSource(OutputPatience, _time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(patience.Token, _ending.Token);
+        try
+        {
+            if ((await output.WaitAsync(either.Token)).All(isWhole => isWhole))
+                return;
+        }
+        catch (OperationCanceledException) when (!_ending.IsCancellationRequested)
+        {
+            throw new LinkException("the guest reported its exit but did not end its output");
+        }
+        // It ended with the link: the guest sends the rest, and its exit, on the next one.
+        throw new LinkException("the link ended before the guest's output did");
+    }
+
+    /// <returns>Whether the stream was carried to its end.</returns>
+    private async Task<bool> PumpAsync(HostLink link, LogStream stream, ulong offset, CancellationToken cancellationToken)
     {
         try
         {
             var reader = link.OpenRead(stream == LogStream.Stdout ? LinkStreams.Stdout : LinkStreams.Stderr, offset);
             await new OutputPump(_log, _instance, stream, _time).RunAsync(reader, cancellationToken);
+            return true;
         }
         catch (Exception e) when (e is LinkException or OperationCanceledException)
         {
             // The link's own end says why; the guest keeps what is not in the log.
+            return false;
         }
     }
 

@@ -37,8 +37,8 @@ internal abstract record InstanceEvent
     /// <summary>Time passed; means something only when the deadline has.</summary>
     internal sealed record Tick : InstanceEvent;
 
-    /// <summary>The node goes down and takes its instances along.</summary>
-    internal sealed record NodeStopping : InstanceEvent;
+    /// <summary>The node goes down and takes its instances along; none may take longer than <paramref name="Limit"/> to end.</summary>
+    internal sealed record NodeStopping(TimeSpan Limit) : InstanceEvent;
 
     /// <summary>The agent is up and has taken over what it found.</summary>
     internal sealed record NodeStarted : InstanceEvent;
@@ -82,6 +82,9 @@ internal sealed record Decision(
     IReadOnlyList<string> Reports,
     InstanceProblem? Refusal = null)
 {
+    /// <summary>The last record of a machine that is forgotten.</summary>
+    public MachineRecord? Forgotten { get; init; }
+
     /// <summary>False when the event changed nothing and nothing has to be committed.</summary>
     public bool IsChange { get; init; } = true;
 }

@@ -1,7 +1,6 @@
 using Microsoft.Extensions.Logging;
 using Ravel.Agent.Disks;
 using Ravel.Agent.Logs;
-using Ravel.Agent.Networking;
 using Ravel.Contracts.Ids;
 using Ravel.Images;
 using Ravel.Vmm;
@@ -13,7 +12,7 @@ internal sealed record InstanceServices(
     AgentOptions Options,
     IVmmDriver Driver,
     IImageStore Images,
-    INodeNetwork Network,
+    SharedNetwork Network,
     DiskStore Disks,
     LogStore Logs,
     TimeProvider Time,

@@ -64,13 +64,13 @@ internal static class InstanceStates
             InstanceEvent.GuestBroken e => OnGuestBroken(machine, instance, e, context),
             InstanceEvent.VmmExited e => OnVmmExited(machine, instance, e, context),
             InstanceEvent.Tick => OnTick(machine, instance, context),
-            InstanceEvent.NodeStopping => OnNodeStopping(machine, instance, context),
+            InstanceEvent.NodeStopping e => OnNodeStopping(machine, instance, e, context),
             InstanceEvent.NodeStarted => instance is { State: InstanceState.Ended, IsInterrupted: true } && machine.Desired == DesiredState.Started
                 ? Begin(machine, context)
                 : Nothing(machine),
             InstanceEvent.HostRebooted => OnHostRebooted(machine, instance, context),
             InstanceEvent.Removed => instance.State == InstanceState.Destroying
-                ? new Decision(null, [], ["destroy"])
+                ? new Decision(null, [], ["destroy"]) { Forgotten = machine }
                 : Nothing(machine),
             _ => throw new ArgumentOutOfRangeException(nameof(happened), happened, "An event without a rule."),
         };
@@ -107,9 +107,12 @@ internal static class InstanceStates
     }
 
     /// <summary>Ends the workload as it likes to be ended.</summary>
-    internal static Decision Stop(MachineRecord machine, InstanceRecord instance, DecisionContext context)
+    internal static Decision Stop(MachineRecord machine, InstanceRecord instance, DecisionContext context, TimeSpan? limit = null)
     {
-        var timeout = instance.Spec.Stop?.Timeout?.ToTimeSpan() ?? context.Options.DefaultStopTimeout;
+        // The newest statement says how to stop what an older one started.
+        var timeout = machine.Spec.Stop?.Timeout?.ToTimeSpan() ?? context.Options.DefaultStopTimeout;
+        if (timeout > limit)
+            timeout = limit.Value;
         return Change(
             machine,
             instance with { State = InstanceState.Stopping, IsStopRequested = true, Deadline = context.Now + timeout + context.Options.StopGrace },
@@ -245,7 +248,8 @@ internal static class InstanceStates
         };
     }
 
-    private static Decision OnNodeStopping(MachineRecord machine, InstanceRecord instance, DecisionContext context)
+    private static Decision OnNodeStopping(
+        MachineRecord machine, InstanceRecord instance, InstanceEvent.NodeStopping e, DecisionContext context)
     {
         if (instance.State is InstanceState.Ended or InstanceState.Destroying)
             return Nothing(machine);
@@ -254,7 +258,7 @@ internal static class InstanceStates
         {
             InstanceState.Starting => Change(machine, interrupted with { IsStopRequested = true }, context, [InstanceEffect.CancelStart], []),
             InstanceState.Booting => Release(machine, interrupted with { IsStopRequested = true }, context),
-            InstanceState.Running => Stop(machine, interrupted, context),
+            InstanceState.Running => Stop(machine, interrupted, context, e.Limit),
             InstanceState.Waiting => Change(machine, interrupted with { State = InstanceState.Ended, Deadline = null }, context, [], ["stop"]),
             _ => interrupted == instance ? Nothing(machine) : Change(machine, interrupted, context, [], []),
         };

@@ -56,8 +56,8 @@ internal static class PutRules
         {
             DesiredState.Started => InstanceStates.Begin(machine, context),
             DesiredState.Stopped => new Decision(machine, [], ["create"]),
-            // Never known here, or forgotten already: destroyed is what it is.
-            _ => InstanceStates.Nothing(null),
+            // Remembered, so that an older command that comes late finds it destroyed.
+            _ => new Decision(null, [], []) { Forgotten = machine },
         };
     }
 
@@ -113,7 +113,7 @@ internal static class PutRules
     private static Decision OnDestroyed(MachineRecord machine, DecisionContext context)
     {
         if (machine.Instance is null)
-            return new Decision(null, [], ["destroy"]);
+            return new Decision(null, [], ["destroy"]) { Forgotten = machine };
         return machine.State is InstanceState.Ended or InstanceState.Waiting
             ? SettleRules.Settle(machine with { Instance = machine.Instance with { Deadline = null } }, context)
             : OnStopped(machine, context);

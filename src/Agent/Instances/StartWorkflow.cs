@@ -29,6 +29,9 @@ internal sealed class StartWorkflow
     /// <summary>How long a dying VMM is asked for its console.</summary>
     private static readonly TimeSpan ConsolePatience = TimeSpan.FromSeconds(2);
 
+    /// <summary>How long a kill may take before it is tried again.</summary>
+    private static readonly TimeSpan KillPatience = TimeSpan.FromSeconds(30);
+
     private readonly InstanceServices _services;
     private readonly InstanceResources _resources;
     private readonly Func<MachineRecord?> _machine;
@@ -101,7 +104,7 @@ internal sealed class StartWorkflow
         return context with { Facts = context.Facts with { Network = network } };
     }
 
-    private Task DetachAsync(StartContext context) => _services.Network.DetachAsync(context.Instance, CancellationToken.None);
+    private Task DetachAsync(StartContext context) => _services.Network.DetachAsync(context.Instance);
 
     private async Task<StartContext> LaunchAsync(StartContext context, CancellationToken cancellationToken)
     {
@@ -144,8 +147,13 @@ internal sealed class StartWorkflow
             await session.DisposeAsync();
         _resources.Session = null;
         if (vmm is not null)
+        {
             await using (vmm)
-                await vmm.KillAsync(CancellationToken.None);
+            {
+                using var patience = new CancellationTokenSource(KillPatience, _services.Time);
+                await vmm.KillAsync(patience.Token);
+            }
+        }
         var runDirectory = _services.RunDirectoryOf(context.Instance);
         await _services.Driver.PurgeAsync(context.Instance.ToString(), runDirectory, CancellationToken.None);
         if (Directory.Exists(runDirectory))

@@ -21,16 +21,16 @@ internal sealed class AgentJournal : IOutboxStore<NodeEvent>, IAsyncDisposable
     private readonly SqliteConnection _connection;
     private readonly SemaphoreSlim _reading = new(1);
     private readonly Channel<Request> _requests = Channel.CreateUnbounded<Request>(new UnboundedChannelOptions { SingleReader = true });
-    private readonly Func<Task>? _afterCommit;
+    private readonly JournalFaults? _faults;
     private readonly Task _writer;
 
-    private AgentJournal(string path, SqliteConnection connection, SqliteConnection readConnection, Func<Task>? afterCommit)
+    private AgentJournal(string path, SqliteConnection connection, SqliteConnection readConnection, JournalFaults? faults)
     {
         _path = path;
         _connection = connection;
         _writes = new JournalStatements(connection);
         _reads = new JournalStatements(readConnection);
-        _afterCommit = afterCommit;
+        _faults = faults;
         NodeId = JournalRows.ReadMeta(_reads, "node_id")!;
         Contents = JournalRows.ReadAll(_reads);
         _writer = Task.Run(WriteAllAsync);
@@ -43,9 +43,9 @@ internal sealed class AgentJournal : IOutboxStore<NodeEvent>, IAsyncDisposable
     public JournalContents Contents { get; }
 
     /// <param name="path">The file; made when missing.</param>
-    /// <param name="afterCommit">For tests: stands between a commit and the one who waits for it.</param>
+    /// <param name="faults">For tests.</param>
     /// <exception cref="JournalException">It is damaged, written by a newer Ravel, or not writable.</exception>
-    public static AgentJournal Open(string path, Func<Task>? afterCommit = null)
+    public static AgentJournal Open(string path, JournalFaults? faults = null)
     {
         SqliteConnection? connection = null;
         try
@@ -58,7 +58,7 @@ internal sealed class AgentJournal : IOutboxStore<NodeEvent>, IAsyncDisposable
                 first.Parameters.AddWithValue("$id", Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(8)));
                 first.ExecuteNonQuery();
             }
-            return new AgentJournal(path, connection, Connect(path), afterCommit);
+            return new AgentJournal(path, connection, Connect(path), faults);
         }
         catch (SqliteException e)
         {
@@ -160,14 +160,14 @@ internal sealed class AgentJournal : IOutboxStore<NodeEvent>, IAsyncDisposable
                 batch.Add(request);
             if (TryWrite(batch, out var failure))
             {
-                await CompleteAsync(batch);
+                Complete(batch);
                 continue;
             }
             // One bad change must not take the others along.
             foreach (var request in batch)
             {
                 if (batch.Count > 1 && TryWrite([request], out failure))
-                    await CompleteAsync([request]);
+                    Complete([request]);
                 else
                     request.Completion.SetException(Explain(failure!));
             }
@@ -178,6 +178,7 @@ internal sealed class AgentJournal : IOutboxStore<NodeEvent>, IAsyncDisposable
     {
         try
         {
+            _faults?.BeforeCommit();
             using var transaction = _connection.BeginTransaction(deferred: false);
             _writes.Transaction = transaction;
             foreach (var request in batch)
@@ -193,14 +194,13 @@ internal sealed class AgentJournal : IOutboxStore<NodeEvent>, IAsyncDisposable
         }
     }
 
-    private async Task CompleteAsync(List<Request> batch)
+    private void Complete(List<Request> batch)
     {
         foreach (var request in batch)
         {
             try
             {
-                if (_afterCommit is { } afterCommit)
-                    await afterCommit();
+                _faults?.AfterCommit();
                 request.Completion.SetResult();
             }
             catch (Exception e)
@@ -210,12 +210,18 @@ internal sealed class AgentJournal : IOutboxStore<NodeEvent>, IAsyncDisposable
         }
     }
 
-    private JournalException Explain(Exception e) => e is SqliteException { SqliteErrorCode: SqliteFull }
-        ? new JournalFullException($"the disk that holds {_path} is full: free some space", e)
-        : new JournalException($"the journal {_path} could not be written: {e.Message}", e);
+    private Exception Explain(Exception e) => e switch
+    {
+        SqliteException { SqliteErrorCode: SqliteFull } => new JournalFullException($"the disk that holds {_path} is full: free some space", e),
+        SqliteException => new JournalException($"the journal {_path} could not be written: {e.Message}", e),
+        _ => e,
+    };
 
     private sealed record Request(Action<JournalStatements> Write)
     {
         public TaskCompletionSource Completion { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
     }
 }
+
+/// <summary>For tests: stands before a transaction, and between a commit and the one who waits for it. An exception is a crash there.</summary>
+internal sealed record JournalFaults(Action BeforeCommit, Action AfterCommit);

@@ -1,0 +1,76 @@
+using System.Collections.Concurrent;
+using Ravel.Agent.Networking;
+using Ravel.Contracts.Ids;
+
+namespace Ravel.Agent.Instances;
+
+/// <summary>
+/// Knows what is attached at this moment, so that the network can be compared with it at any time without taking away what
+/// another task is just making.
+/// </summary>
+internal sealed class SharedNetwork : IDisposable
+{
+    private const int MaxAtOnce = 64;
+
+    private readonly INodeNetwork _network;
+    private readonly ConcurrentDictionary<InstanceId, NetworkAttachment> _attached = new();
+    private readonly SemaphoreSlim _permits = new(MaxAtOnce);
+
+    public SharedNetwork(INodeNetwork network) => _network = network;
+
+    public async Task<InstanceNetwork> AttachAsync(NetworkAttachment attachment, CancellationToken cancellationToken)
+    {
+        await _permits.WaitAsync(cancellationToken);
+        try
+        {
+            var network = await _network.AttachAsync(attachment, cancellationToken);
+            _attached[attachment.Instance] = attachment;
+            return network;
+        }
+        finally
+        {
+            _permits.Release();
+        }
+    }
+
+    public async Task DetachAsync(InstanceId instance)
+    {
+        await _permits.WaitAsync();
+        try
+        {
+            await _network.DetachAsync(instance, CancellationToken.None);
+            _attached.TryRemove(instance, out _);
+        }
+        finally
+        {
+            _permits.Release();
+        }
+    }
+
+    /// <summary>The first comparison: with what the journal says is attached.</summary>
+    public Task RestoreAsync(IReadOnlyCollection<NetworkAttachment> attached, CancellationToken cancellationToken)
+    {
+        foreach (var attachment in attached)
+            _attached[attachment.Instance] = attachment;
+        return ReconcileAsync(cancellationToken);
+    }
+
+    /// <summary>Repairs what somebody else changed. Alone: nothing is attached or detached meanwhile.</summary>
+    public async Task ReconcileAsync(CancellationToken cancellationToken)
+    {
+        var taken = 0;
+        try
+        {
+            for (; taken < MaxAtOnce; taken++)
+                await _permits.WaitAsync(cancellationToken);
+            await _network.ReconcileAsync([.. _attached.Values], cancellationToken);
+        }
+        finally
+        {
+            if (taken > 0)
+                _permits.Release(taken);
+        }
+    }
+
+    public void Dispose() => _permits.Dispose();
+}

@@ -1,0 +1,135 @@
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Ravel.Agent.Capacity;
+using Ravel.Agent.Disks;
+using Ravel.Agent.Instances;
+using Ravel.Agent.Journal;
+using Ravel.Agent.Logs;
+using Ravel.Agent.Machines;
+using Ravel.Agent.Networking;
+using Ravel.Agent.Recovery;
+using Ravel.Durable;
+using Ravel.Durable.Reconcilers;
+using Ravel.Images;
+using Ravel.Vmm;
+
+namespace Ravel.Agent;
+
+/// <summary>The agent role of a process: takes its node over when it starts, and lets go of it, running as it is, when it stops.</summary>
+internal sealed class NodeAgent : IHostedService, IAsyncDisposable
+{
+    private readonly AgentOptions _options;
+    private readonly TimeProvider _time;
+    private readonly ILogger<NodeAgent> _logger;
+    private readonly JournalFaults? _faults;
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly IVmmDriver _driver;
+    private readonly IImageStore _images;
+    private readonly SharedNetwork _network;
+    private AgentJournal? _journal;
+    private LogStore? _logs;
+    private NodeMachines? _machines;
+    private ReconcilerLoop? _reconciler;
+    private Task _reconciling = Task.CompletedTask;
+    private bool _isDisposed;
+
+    public NodeAgent(
+        AgentOptions options, IVmmDriver driver, IImageStore images, INodeNetwork network, TimeProvider time, ILogger<NodeAgent> logger)
+        : this(options, driver, images, network, time, logger, null)
+    {
+    }
+
+    internal NodeAgent(
+        AgentOptions options,
+        IVmmDriver driver,
+        IImageStore images,
+        INodeNetwork network,
+        TimeProvider time,
+        ILogger<NodeAgent> logger,
+        JournalFaults? faults)
+    {
+        _options = options;
+        _driver = driver;
+        _images = images;
+        _network = new SharedNetwork(network);
+        _time = time;
+        _logger = logger;
+        _faults = faults;
+    }
+
+    public AgentOptions Options => _options;
+
+    public IImageStore Images => _images;
+
+    public TimeProvider Time => _time;
+
+    public LogStore Logs => _logs ?? throw NotStarted();
+
+    public NodeMachines Machines => _machines ?? throw NotStarted();
+
+    public string NodeId => (_journal ?? throw NotStarted()).NodeId;
+
+    public IVmmDriver Driver => _driver;
+
+    /// <summary>What the VMM driver can do here, asked once.</summary>
+    public VmmProbe Probe { get; private set; } = new(false, "", "none", []);
+
+    /// <exception cref="JournalException">The journal cannot be opened.</exception>
+    public async Task StartAsync(CancellationToken cancellationToken)
+    {
+        Directory.CreateDirectory(_options.AgentDirectory);
+        _journal = AgentJournal.Open(Path.Combine(_options.AgentDirectory, "journal.db"), _faults);
+        _logs = new LogStore(Path.Combine(_options.AgentDirectory, "logs"), _options.Logs);
+        var disks = new DiskStore(Path.Combine(_options.AgentDirectory, "disks"));
+        var services = new InstanceServices(_options, _driver, _images, _network, disks, _logs, _time, _logger);
+        var promised = _journal.Contents.Machines.Sum(machine => machine.Held().DiskMib);
+        var ledger = new CapacityLedger(HostCapacity.Read(_options.DataDirectory, promised, _options.Capacity));
+        _machines = new NodeMachines(services, _journal, ledger);
+        Probe = await _driver.ProbeAsync(cancellationToken);
+        foreach (var problem in Probe.Problems)
+            _logger.LogWarning("{Subject}: {Message} ({Remedy})", problem.Subject, problem.Message, problem.Remedy);
+        await new AgentRecovery(services, _journal, _machines).RunAsync(cancellationToken);
+        _reconciler = new ReconcilerLoop(
+            _network.ReconcileAsync,
+            _options.ReconcileInterval,
+            BackoffPolicy.Default,
+            _time,
+            e => _logger.LogError(e, "The network could not be compared with the journal"));
+        _reconciling = ReconcileLaterAsync(_reconciler);
+    }
+
+    public async Task StopAsync(CancellationToken cancellationToken) => await DisposeAsync();
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_isDisposed)
+            return;
+        _isDisposed = true;
+        await _stopping.CancelAsync();
+        await _reconciling;
+        if (_machines is not null)
+            await _machines.DisposeAsync();
+        _logs?.Dispose();
+        if (_journal is not null)
+            await _journal.DisposeAsync();
+        _reconciler?.Dispose();
+        _network.Dispose();
+        _stopping.Dispose();
+    }
+
+    private static InvalidOperationException NotStarted() => new("The agent has not started yet.");
+
+    /// <summary>The recovery was the first pass.</summary>
+    private async Task ReconcileLaterAsync(ReconcilerLoop loop)
+    {
+        try
+        {
+            await Task.Delay(_options.ReconcileInterval, _time, _stopping.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            return;
+        }
+        await loop.RunAsync(_stopping.Token);
+    }
+}

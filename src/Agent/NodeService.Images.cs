@@ -1,0 +1,136 @@
+using System.Threading.Channels;
+using Google.Protobuf.WellKnownTypes;
+using Grpc.Core;
+using Ravel.Agent.Guests;
+using Ravel.Agent.Instances;
+using Ravel.Agent.Machines;
+using Ravel.Contracts.Api;
+using Ravel.Contracts.Node;
+using Ravel.Images;
+using Image = Ravel.Contracts.Node.Image;
+using PullImageRequest = Ravel.Contracts.Node.PullImageRequest;
+
+namespace Ravel.Agent;
+
+internal sealed partial class NodeService
+{
+    private const int MaxReference = 4096;
+
+    public override Task PullImage(PullImageRequest request, IServerStreamWriter<PullImageProgress> responseStream, ServerCallContext context) =>
+        NodeProblems.MapAsync(async () =>
+        {
+            CheckReference(request.Reference);
+            var policy = request.Policy switch
+            {
+                Contracts.Node.PullPolicy.Always => Images.PullPolicy.Always,
+                Contracts.Node.PullPolicy.Never => Images.PullPolicy.Never,
+                _ => Images.PullPolicy.Missing,
+            };
+            // A slow reader misses steps of the progress, never its end.
+            var steps = Channel.CreateBounded<ImageProgress>(new BoundedChannelOptions(64) { FullMode = BoundedChannelFullMode.DropOldest });
+            var pull = PullAsync();
+            await foreach (var step in steps.Reader.ReadAllAsync(context.CancellationToken))
+                await responseStream.WriteAsync(ToProgress(step), context.CancellationToken);
+            await responseStream.WriteAsync(new PullImageProgress { Image = ToImage(await pull) }, context.CancellationToken);
+
+            async Task<StoredImage> PullAsync()
+            {
+                try
+                {
+                    return await _agent.Images.EnsureAsync(request.Reference, policy, new StepWriter(steps.Writer), context.CancellationToken);
+                }
+                finally
+                {
+                    steps.Writer.Complete();
+                }
+            }
+        });
+
+    public override Task<Image> ImportImage(IAsyncStreamReader<ImportImageChunk> requestStream, ServerCallContext context) =>
+        NodeProblems.MapAsync(async () =>
+        {
+            var directory = Path.Combine(_agent.Options.AgentDirectory, "imports");
+            Directory.CreateDirectory(directory);
+            var path = Path.Combine(directory, Contracts.Ids.InstanceId.New(_agent.Time.GetUtcNow()) + ".tar");
+            try
+            {
+                var reference = await ReceiveAsync(requestStream, path, context.CancellationToken);
+                return ToImage(await _agent.Images.ImportAsync(path, reference, context.CancellationToken));
+            }
+            catch (IOException e) when (ProblemOf.IsFull(e))
+            {
+                throw new InstanceException(ProblemCodes.DiskFull, $"The node's disk is full: {e.Message}");
+            }
+            finally
+            {
+                File.Delete(path);
+            }
+        });
+
+    public override Task<ListImagesResponse> ListImages(ListImagesRequest request, ServerCallContext context) => NodeProblems.MapAsync(() =>
+    {
+        var response = new ListImagesResponse();
+        response.Images.AddRange(_agent.Images.List().Select(ToImage));
+        return Task.FromResult(response);
+    });
+
+    public override Task<RemoveImageResponse> RemoveImage(RemoveImageRequest request, ServerCallContext context) => NodeProblems.MapAsync(async () =>
+    {
+        CheckReference(request.Reference);
+        var response = new RemoveImageResponse();
+        response.Removed.AddRange(await _agent.Images.RemoveAsync(request.Reference, context.CancellationToken));
+        return response;
+    });
+
+    private static void CheckReference(string reference)
+    {
+        if (reference.Length is 0 or > MaxReference || reference.Any(char.IsControl))
+            throw SpecRules.Invalid($"reference must be 1 to {MaxReference} characters without control characters");
+    }
+
+    private static PullImageProgress ToProgress(ImageProgress step) => step.LayerDigest is { } digest
+        ? new PullImageProgress
+        {
+            Layer = new LayerProgress { Digest = digest, ReceivedBytes = (ulong)step.ReceivedBytes, TotalBytes = (ulong)step.TotalBytes },
+        }
+        : new PullImageProgress { Phase = step.Phase };
+
+    private static Image ToImage(StoredImage image)
+    {
+        var result = new Image
+        {
+            ManifestDigest = image.ManifestDigest,
+            RootfsBytes = (ulong)image.RootfsBytes,
+            CreatedAt = Timestamp.FromDateTimeOffset(image.CreatedAt),
+        };
+        result.References.AddRange(image.References);
+        return result;
+    }
+
+    /// <returns>The reference the archive shall have, if the caller gives one.</returns>
+    private async Task<string?> ReceiveAsync(IAsyncStreamReader<ImportImageChunk> chunks, string path, CancellationToken cancellationToken)
+    {
+        await using var file = new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.None, bufferSize: 0);
+        string? reference = null;
+        var isFirst = true;
+        while (await chunks.MoveNext(cancellationToken))
+        {
+            if (isFirst && chunks.Current.Reference.Length > 0)
+                CheckReference(reference = chunks.Current.Reference);
+            isFirst = false;
+            if (file.Position + chunks.Current.Data.Length > _agent.Options.MaxImportBytes)
+            {
+                throw new InstanceException(
+                    ProblemCodes.PayloadTooLarge, $"The archive is larger than the {_agent.Options.MaxImportBytes} bytes this node takes.");
+            }
+            await file.WriteAsync(chunks.Current.Data.Memory, cancellationToken);
+        }
+        return reference;
+    }
+
+    /// <summary>Unlike <see cref="Progress{T}"/> it keeps the order.</summary>
+    private sealed class StepWriter(ChannelWriter<ImageProgress> writer) : IProgress<ImageProgress>
+    {
+        public void Report(ImageProgress value) => writer.TryWrite(value);
+    }
+}
