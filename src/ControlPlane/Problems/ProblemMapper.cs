@@ -11,7 +11,7 @@ internal static class ProblemMapper
     /// <summary>
     /// A node names the code of a refusal in this trailer of its gRPC answer; the status detail is the sentence.
     /// </summary>
-    public const string CodeTrailer = "ravel-code";
+    public const string CodeTrailer = Contracts.Node.NodeTrailers.ProblemCode;
 
     public static Problem Create(string code, string detail, string? instance = null) => new()
     {
