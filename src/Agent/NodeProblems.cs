@@ -2,6 +2,7 @@ using Grpc.Core;
 using Ravel.Agent.Guests;
 using Ravel.Agent.Journal;
 using Ravel.Contracts.Api;
+using Ravel.Contracts.Node;
 using Ravel.Durable.Mailboxes;
 using Ravel.Images;
 using Ravel.Link;
@@ -11,9 +12,6 @@ namespace Ravel.Agent;
 /// <summary>Turns expected refusals into gRPC errors that keep their code.</summary>
 internal static class NodeProblems
 {
-    /// <summary>Trailer with one of <see cref="ProblemCodes"/>.</summary>
-    public const string CodeTrailer = "ravel-problem-code";
-
     public static async Task<T> MapAsync<T>(Func<Task<T>> call)
     {
         try
@@ -46,7 +44,7 @@ internal static class NodeProblems
     };
 
     private static RpcException Problem(string code, string message) =>
-        new(new Status(StatusOf(code), message), new Metadata { { CodeTrailer, code } });
+        new(new Status(StatusOf(code), message), new Metadata { { NodeTrailers.ProblemCode, code } });
 
     private static StatusCode StatusOf(string code) => code switch
     {

@@ -13,7 +13,7 @@ namespace Ravel.Agent;
 
 /// <summary>
 /// The agent's gRPC service (node.proto). An expected refusal is an <see cref="RpcException"/> with its sentence as the status detail
-/// and its code in the trailer <see cref="NodeProblems.CodeTrailer"/>.
+/// and its code in the trailer <see cref="NodeTrailers.ProblemCode"/>.
 /// </summary>
 internal sealed partial class NodeService : Node.NodeBase
 {

@@ -259,7 +259,7 @@ internal static class InstanceStates
             InstanceState.Starting => Change(machine, interrupted with { IsStopRequested = true }, context, [InstanceEffect.CancelStart], []),
             InstanceState.Booting => Release(machine, interrupted with { IsStopRequested = true }, context),
             InstanceState.Running => Stop(machine, interrupted, context, e.Limit),
-            InstanceState.Waiting => Change(machine, interrupted with { State = InstanceState.Ended, Deadline = null }, context, [], ["stop"]),
+            InstanceState.Waiting => Change(machine, interrupted with { State = InstanceState.Ended, Deadline = null }, context, [], ["waiting"]),
             _ => interrupted == instance ? Nothing(machine) : Change(machine, interrupted, context, [], []),
         };
     }

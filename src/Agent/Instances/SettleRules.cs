@@ -35,7 +35,7 @@ internal static class SettleRules
             instance with { State = InstanceState.Ended },
             context,
             [],
-            [instance.Problem is null ? "stop" : "fail"]);
+            [instance.IsInterrupted ? "waiting" : instance.Problem is null ? "stop" : "fail"]);
     }
 
     private static bool ShallRestart(MachineRecord machine, InstanceRecord instance)

@@ -58,6 +58,8 @@ internal static class StatusOf
         {
             InstanceState.Starting or InstanceState.Booting => instance.IsStopRequested ? MachineState.Stopping : MachineState.Starting,
             InstanceState.Waiting => MachineState.Starting,
+            // Not over: it goes on when the node comes back.
+            InstanceState.Ended when instance.IsInterrupted && machine.Desired == DesiredState.Started => MachineState.Starting,
             InstanceState.Running => MachineState.Started,
             InstanceState.Ended => instance.Problem is null ? MachineState.Stopped : MachineState.Failed,
             _ => MachineState.Stopping,

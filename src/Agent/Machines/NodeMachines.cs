@@ -72,6 +72,13 @@ internal sealed class NodeMachines : IAsyncDisposable
     public MachineStatus? StatusOf(MachineId machine) =>
         Find(machine)?.Record is { } record ? Instances.StatusOf.Machine(record) : _forgotten.GetValueOrDefault(machine);
 
+    /// <summary>Completes at the next change of any machine; ask first, look then, wait last.</summary>
+    public Task WaitForChangeAsync()
+    {
+        lock (_lock)
+            return _changed.Task;
+    }
+
     /// <summary>Takes over what the journal says is running; returns when it has been looked for.</summary>
     public async Task ResumeAsync(bool isRebooted)
     {
@@ -131,9 +138,7 @@ internal sealed class NodeMachines : IAsyncDisposable
         var stopped = _actors.Values.Count(actor => !actor.IsAtRest);
         while (true)
         {
-            Task changed;
-            lock (_lock)
-                changed = _changed.Task;
+            var changed = WaitForChangeAsync();
             // Said again to those that came to wait for a restart meanwhile.
             await Task.WhenAll(_actors.Values.Where(actor => !actor.IsAtRest).Select(actor => actor.PostAsync(new InstanceEvent.NodeStopping(limit))));
             if (_actors.Values.All(actor => actor.IsAtRest))

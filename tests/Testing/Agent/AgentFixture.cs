@@ -1,0 +1,216 @@
+using Microsoft.Extensions.Logging.Abstractions;
+using Ravel.Agent;
+using Ravel.Agent.Capacity;
+using Ravel.Agent.Instances;
+using Ravel.Agent.Journal;
+using Ravel.Contracts.Ids;
+using Ravel.Contracts.Node;
+using Ravel.Durable;
+using Ravel.Vmm;
+using Ravel.Vmm.Fake;
+
+namespace Ravel.Testing.Agent;
+
+/// <summary>
+/// An agent on a host of fakes: VMMs, images and network outlive it, so that it can be killed and started again on the same journal.
+/// Runs on the real clock with short limits; waiting is always for a state, with a deadline that only a failure reaches.
+/// </summary>
+internal sealed class AgentFixture : IAsyncDisposable
+{
+    public const string Image = "app";
+
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+
+    private readonly string _root = Path.Combine(Path.GetTempPath(), "ravel-agent-" + MachineId.New());
+
+    public AgentFixture(TimeProvider? time = null)
+    {
+        Time = time ?? TimeProvider.System;
+        Directory.CreateDirectory(_root);
+        File.WriteAllText(BootIdFile, "boot-1\n");
+        Images = new FakeImageStore(Path.Combine(_root, "images"));
+        Images.Add(Image);
+        Driver = new FakeVmmDriver(Time);
+    }
+
+    public TimeProvider Time { get; }
+
+    public FakeVmmDriver Driver { get; set; }
+
+    public FakeImageStore Images { get; }
+
+    public FakeNodeNetwork Network { get; } = new();
+
+    public InstanceOptions Instances { get; set; } = new()
+    {
+        RestartBackoff = new BackoffPolicy(TimeSpan.FromMilliseconds(1), 2, TimeSpan.FromMilliseconds(20)),
+    };
+
+    public CapacityOptions Capacity { get; set; } = new();
+
+    public Ravel.Agent.Logs.LogOptions Logs { get; set; } = new();
+
+    /// <summary>Commits until the agent is killed; each start of the agent sets it anew.</summary>
+    public int? CrashAtCommit { get; set; }
+
+    public CrashSwitch Crash { get; private set; } = new();
+
+    /// <summary>Commits of the running agent.</summary>
+    public int Commits { get; private set; }
+
+    public NodeAgent Agent { get; private set; } = null!;
+
+    public NodeService Service => new(Agent);
+
+    public string DiskDirectory => Path.Combine(_root, "data", "agent", "disks");
+
+    public string RunDirectory => Path.Combine(_root, "run");
+
+    public string JournalPath => Path.Combine(_root, "data", "agent", "journal.db");
+
+    private string BootIdFile => Path.Combine(_root, "boot_id");
+
+    public AgentOptions Options => new()
+    {
+        DataDirectory = Path.Combine(_root, "data"),
+        RunDirectory = RunDirectory,
+        Cgroup = "0",
+        Boot = _ => Task.FromResult(new BootSource("/fake/kernel", "/fake/initramfs")),
+        DefaultDiskMib = 16,
+        Instances = Instances,
+        Capacity = Capacity,
+        Logs = Logs,
+        BootIdFile = BootIdFile,
+        MaxImportBytes = 1024,
+    };
+
+    public async Task<AgentFixture> StartAsync()
+    {
+        Crash = new CrashSwitch();
+        Commits = 0;
+        var crash = Crash;
+        var crashAt = CrashAtCommit;
+        Agent = new NodeAgent(
+            Options,
+            crash.Guard(Driver),
+            crash.Guard(Images),
+            crash.Guard(Network),
+            Time,
+            NullLogger<NodeAgent>.Instance,
+            new JournalFaults(crash.ThrowIfDead, () =>
+            {
+                if (++Commits == crashAt)
+                    crash.Kill();
+                crash.ThrowIfDead();
+            }));
+        await Agent.StartAsync(CancellationToken.None);
+        return this;
+    }
+
+    /// <summary>Ends the agent as SIGKILL does, and starts another on the same host.</summary>
+    public async Task KillAndRestartAsync()
+    {
+        Crash.Kill();
+        await Agent.DisposeAsync();
+        Images.ForgetLeases();
+        CrashAtCommit = null;
+        await StartAsync();
+    }
+
+    /// <summary>The host restarts: VMMs and everything below /run are gone.</summary>
+    public async Task RebootAsync()
+    {
+        Crash.Kill();
+        await Agent.DisposeAsync();
+        Images.ForgetLeases();
+        Driver = new FakeVmmDriver(Time);
+        if (Directory.Exists(RunDirectory))
+            Directory.Delete(RunDirectory, recursive: true);
+        await Network.ReconcileAsync([], CancellationToken.None);
+        await File.WriteAllTextAsync(BootIdFile, "boot-2\n");
+        await StartAsync();
+    }
+
+    public static MachineSpec Spec(params string[] command)
+    {
+        var spec = new MachineSpec
+        {
+            Namespace = "default",
+            App = "app",
+            Name = "one",
+            Image = Image,
+            Cpus = 1,
+            MemoryMib = 64,
+            Stop = new StopPolicy { Timeout = Google.Protobuf.WellKnownTypes.Duration.FromTimeSpan(TimeSpan.FromSeconds(5)) },
+        };
+        if (command.Length > 0)
+        {
+            spec.Command = new StringList();
+            spec.Command.Values.AddRange(command);
+        }
+        return spec;
+    }
+
+    public Task<MachineStatus> PutAsync(
+        MachineId machine, ulong generation, DesiredState desired, MachineSpec? spec = null, bool force = false, string reservation = "") =>
+        Service.PutMachine(
+            new PutMachineRequest
+            {
+                MachineId = machine.Value,
+                Generation = generation,
+                Desired = desired,
+                Spec = desired == DesiredState.Destroyed ? null : spec ?? Spec(),
+                Force = force,
+                ReservationId = reservation,
+            },
+            FakeCall.Context());
+
+    public MachineStatus? Status(MachineId machine) => Agent.Machines.StatusOf(machine);
+
+    /// <summary>Waits until the machine's status is as asked for.</summary>
+    public async Task<MachineStatus> UntilAsync(MachineId machine, Func<MachineStatus, bool> condition)
+    {
+        using var deadline = new CancellationTokenSource(Patience);
+        try
+        {
+            while (true)
+            {
+                var changed = Agent.Machines.WaitForChangeAsync();
+                if (Status(machine) is { } status && condition(status))
+                    return status;
+                await changed.WaitAsync(deadline.Token);
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            throw new TimeoutException($"The machine did not come to what was waited for; it is {Status(machine)}, {Agent.Machines.Find(machine)?.Record?.State}.");
+        }
+    }
+
+    public Task<MachineStatus> UntilAsync(MachineId machine, MachineState state) => UntilAsync(machine, status => status.State == state);
+
+    public async Task<MachineId> RunAsync(MachineSpec? spec = null)
+    {
+        var machine = MachineId.New();
+        await PutAsync(machine, 1, DesiredState.Started, spec);
+        await UntilAsync(machine, MachineState.Started);
+        return machine;
+    }
+
+    public async Task<List<LogEntry>> LogsAsync(MachineId machine, Action<ReadLogsRequest>? change = null)
+    {
+        var request = new ReadLogsRequest { MachineId = machine.Value };
+        change?.Invoke(request);
+        var sink = new CollectingWriter<LogEntry>();
+        await Service.ReadLogs(request, sink, FakeCall.Context());
+        return sink.Items;
+    }
+
+    public FakeVm VmOf(MachineId machine) => Driver.Vms[Status(machine)!.InstanceId];
+
+    public async ValueTask DisposeAsync()
+    {
+        await Agent.DisposeAsync();
+        Directory.Delete(_root, recursive: true);
+    }
+}

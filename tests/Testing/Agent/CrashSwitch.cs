@@ -1,0 +1,136 @@
+using Ravel.Agent.Networking;
+using Ravel.Contracts.Ids;
+using Ravel.Images;
+using Ravel.Vmm;
+
+namespace Ravel.Testing.Agent;
+
+/// <summary>Thrown at everything a crashed agent still tries.</summary>
+public sealed class SimulatedCrashException() : Exception("the agent was killed");
+
+/// <summary>
+/// Kills one agent: from the moment it is thrown nothing that agent does reaches the host any more, as if its process were gone.
+/// </summary>
+public sealed class CrashSwitch
+{
+    private volatile bool _isDead;
+
+    public bool IsDead => _isDead;
+
+    public void Kill() => _isDead = true;
+
+    public void ThrowIfDead()
+    {
+        if (_isDead)
+            throw new SimulatedCrashException();
+    }
+
+    public IVmmDriver Guard(IVmmDriver driver) => new GuardedDriver(this, driver);
+
+    public INodeNetwork Guard(INodeNetwork network) => new GuardedNetwork(this, network);
+
+    public IImageStore Guard(IImageStore images) => new GuardedImages(this, images);
+
+    private sealed class GuardedDriver(CrashSwitch crash, IVmmDriver driver) : IVmmDriver
+    {
+        public string Name => driver.Name;
+
+        public Task<VmmProbe> ProbeAsync(CancellationToken cancellationToken) => driver.ProbeAsync(cancellationToken);
+
+        public async Task<IVmm> LaunchAsync(VmSpec spec, CancellationToken cancellationToken)
+        {
+            crash.ThrowIfDead();
+            return new GuardedVmm(crash, await driver.LaunchAsync(spec, cancellationToken));
+        }
+
+        public async Task<IVmm?> RecoverAsync(VmmRecord record, CancellationToken cancellationToken)
+        {
+            crash.ThrowIfDead();
+            return await driver.RecoverAsync(record, cancellationToken) is { } vmm ? new GuardedVmm(crash, vmm) : null;
+        }
+
+        public Task PurgeAsync(string id, string runDirectory, CancellationToken cancellationToken)
+        {
+            crash.ThrowIfDead();
+            return driver.PurgeAsync(id, runDirectory, cancellationToken);
+        }
+    }
+
+    private sealed class GuardedVmm(CrashSwitch crash, IVmm vmm) : IVmm
+    {
+        public VmmRecord Record => vmm.Record;
+
+        public Task<VmmExit> Exited => vmm.Exited;
+
+        public Task<GuestChannel> ConnectGuestAsync(CancellationToken cancellationToken)
+        {
+            crash.ThrowIfDead();
+            return vmm.ConnectGuestAsync(cancellationToken);
+        }
+
+        public Task PauseAsync(CancellationToken cancellationToken) => vmm.PauseAsync(cancellationToken);
+
+        public Task ResumeAsync(CancellationToken cancellationToken) => vmm.ResumeAsync(cancellationToken);
+
+        public Task<VmSnapshot> SnapshotAsync(string directory, CancellationToken cancellationToken) => vmm.SnapshotAsync(directory, cancellationToken);
+
+        public Task<VmmMetrics> GetMetricsAsync(CancellationToken cancellationToken) => vmm.GetMetricsAsync(cancellationToken);
+
+        public Task<string> ReadConsoleAsync(CancellationToken cancellationToken) => vmm.ReadConsoleAsync(cancellationToken);
+
+        public Task KillAsync(CancellationToken cancellationToken)
+        {
+            crash.ThrowIfDead();
+            return vmm.KillAsync(cancellationToken);
+        }
+
+        public ValueTask DisposeAsync() => vmm.DisposeAsync();
+    }
+
+    private sealed class GuardedNetwork(CrashSwitch crash, INodeNetwork network) : INodeNetwork
+    {
+        public Task ReconcileAsync(IReadOnlyCollection<NetworkAttachment> wanted, CancellationToken cancellationToken)
+        {
+            crash.ThrowIfDead();
+            return network.ReconcileAsync(wanted, cancellationToken);
+        }
+
+        public Task<InstanceNetwork> AttachAsync(NetworkAttachment attachment, CancellationToken cancellationToken)
+        {
+            crash.ThrowIfDead();
+            return network.AttachAsync(attachment, cancellationToken);
+        }
+
+        public Task DetachAsync(InstanceId instance, CancellationToken cancellationToken)
+        {
+            crash.ThrowIfDead();
+            return network.DetachAsync(instance, cancellationToken);
+        }
+    }
+
+    private sealed class GuardedImages(CrashSwitch crash, IImageStore images) : IImageStore
+    {
+        public Task<StoredImage> EnsureAsync(
+            string reference, PullPolicy policy, IProgress<ImageProgress>? progress, CancellationToken cancellationToken)
+        {
+            crash.ThrowIfDead();
+            return images.EnsureAsync(reference, policy, progress, cancellationToken);
+        }
+
+        public Task<StoredImage> ImportAsync(string path, string? reference, CancellationToken cancellationToken) =>
+            images.ImportAsync(path, reference, cancellationToken);
+
+        public IReadOnlyList<StoredImage> List() => images.List();
+
+        public StoredImage? Find(string referenceOrDigest) => images.Find(referenceOrDigest);
+
+        public Task<IReadOnlyList<string>> RemoveAsync(string referenceOrDigest, CancellationToken cancellationToken) =>
+            images.RemoveAsync(referenceOrDigest, cancellationToken);
+
+        public IDisposable Lease(string manifestDigest)
+        {
+            crash.ThrowIfDead();
+            return images.Lease(manifestDigest);
+        }
+    }
+}
