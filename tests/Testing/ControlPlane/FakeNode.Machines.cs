@@ -51,7 +51,7 @@ public sealed partial class FakeNode
 
     /// <summary>A refusal as agents word it: the code in a trailer, the sentence in the detail.</summary>
     public static RpcException Refusal(string code, string message) =>
-        new(new Status(StatusCode.FailedPrecondition, message), new Metadata { { "ravel-code", code } });
+        new(new Status(StatusCode.FailedPrecondition, message), new Metadata { { Contracts.Node.NodeTrailers.ProblemCode, code } });
 
     internal async Task WatchAsync(ulong acknowledged, IServerStreamWriter<NodeEvent> stream, CancellationToken cancellationToken)
     {
