@@ -1,0 +1,42 @@
+using System.Net.Http.Json;
+using System.Runtime.CompilerServices;
+using Ravel.Contracts.Api;
+
+namespace Ravel.Cli.Connection;
+
+internal sealed partial class ApiClient
+{
+    public Task<ImageList> ListImagesAsync(CancellationToken cancellationToken) =>
+        GetAsync("images", "v1/images", ApiJson.Default.ImageList, cancellationToken);
+
+    /// <summary>Pulls an image; the last line has the image, or the problem.</summary>
+    public async IAsyncEnumerable<PullProgress> PullImageAsync(
+        string reference, string? pullPolicy, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        using var content = JsonContent.Create(
+            new PullImageRequest { Reference = reference, PullPolicy = pullPolicy }, ApiJson.Default.PullImageRequest);
+        await foreach (var line in LinesAsync(
+            reference, HttpMethod.Post, "v1/images/pull", content, ApiJson.Default.PullProgress, cancellationToken))
+        {
+            yield return line;
+        }
+    }
+
+    /// <summary>Uploads an image as a tar; the answer comes when its root file system is built.</summary>
+    public async Task<Image> ImportImageAsync(string subject, string? reference, HttpContent archive, CancellationToken cancellationToken)
+    {
+        var path = reference is null ? "v1/images/import" : $"v1/images/import?reference={Uri.EscapeDataString(reference)}";
+        using var response = await SendAsync(subject, HttpMethod.Post, path, archive, cancellationToken);
+        return await ReadAsync(subject, response, ApiJson.Default.Image, cancellationToken);
+    }
+
+    public async Task<RemovedImages> RemoveImageAsync(string reference, CancellationToken cancellationToken)
+    {
+        using var response = await SendAsync(
+            reference, HttpMethod.Delete, $"v1/images/{PathOfReference(reference)}", null, cancellationToken);
+        return await ReadAsync(reference, response, ApiJson.Default.RemovedImages, cancellationToken);
+    }
+
+    /// <summary>Slashes stay: a server does not take %2F for one, and the path's rest is the reference.</summary>
+    private static string PathOfReference(string reference) => string.Join('/', reference.Split('/').Select(Uri.EscapeDataString));
+}

@@ -1,0 +1,72 @@
+using System.Formats.Tar;
+using System.Net;
+using Ravel.Cli.Errors;
+
+namespace Ravel.Cli.Images;
+
+/// <summary>What <c>image import</c> uploads: an archive as it is, or a directory in the OCI layout as a tar made on the way.</summary>
+internal static class ImageArchive
+{
+    public static HttpContent Open(string path)
+    {
+        try
+        {
+            if (path == "-")
+                return new StreamContent(Console.OpenStandardInput());
+            if (Directory.Exists(path))
+            {
+                return File.Exists(Path.Combine(path, "index.json"))
+                    ? new LayoutContent(path)
+                    : throw CliException.Usage(path, "is no image in the OCI layout: it has no index.json", "give a layout directory, or an oci-archive or docker-archive file");
+            }
+            return new StreamContent(new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 17, FileOptions.SequentialScan));
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw CliException.Usage(path, "there is no such file or directory");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new CliException(path, $"cannot be read: {e.Message.TrimEnd('.')}");
+        }
+    }
+
+    /// <summary>The files of an OCI layout as an uncompressed tar, in the order of their names, without anything of this host in it.</summary>
+    internal static async Task WriteLayoutAsync(string directory, Stream to, CancellationToken cancellationToken)
+    {
+        await using var tar = new TarWriter(to, TarEntryFormat.Pax, leaveOpen: true);
+        var files = Directory.EnumerateFiles(directory, "*", new EnumerationOptions
+        {
+            RecurseSubdirectories = true,
+            AttributesToSkip = FileAttributes.ReparsePoint,
+            IgnoreInaccessible = false,
+        });
+        foreach (var file in files.Order(StringComparer.Ordinal))
+        {
+            await using var data = new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 17, FileOptions.SequentialScan);
+            await tar.WriteEntryAsync(
+                new PaxTarEntry(TarEntryType.RegularFile, Path.GetRelativePath(directory, file))
+                {
+                    DataStream = data,
+                    Mode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead,
+                    ModificationTime = DateTimeOffset.UnixEpoch,
+                },
+                cancellationToken);
+        }
+    }
+
+    private sealed class LayoutContent(string directory) : HttpContent
+    {
+        protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) =>
+            WriteLayoutAsync(directory, stream, CancellationToken.None);
+
+        protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context, CancellationToken cancellationToken) =>
+            WriteLayoutAsync(directory, stream, cancellationToken);
+
+        protected override bool TryComputeLength(out long length)
+        {
+            length = 0;
+            return false;
+        }
+    }
+}

@@ -1,0 +1,84 @@
+using Ravel.Cli.Output;
+using Ravel.Contracts.Api;
+
+namespace Ravel.Cli.Images;
+
+/// <summary>How the progress of a pull or an import is shown, on standard error.</summary>
+internal interface IPullView
+{
+    void Report(PullProgress progress);
+
+    /// <summary>No more follows; takes away what should not stay.</summary>
+    void End();
+}
+
+/// <summary>Chooses the view for the stream at hand.</summary>
+internal static class PullView
+{
+    /// <param name="terminal">Where it goes.</param>
+    /// <param name="quietInPipe">Say nothing where there is no terminal, because the output belongs to a workload.</param>
+    public static IPullView For(Terminal terminal, bool quietInPipe) => (terminal.ErrorIsTerminal, quietInPipe) switch
+    {
+        (true, _) => new PullBars(terminal.Error, terminal.ErrorHasColour, ErrorWidth(), TimeProvider.System),
+        (false, true) => new NoPullView(),
+        (false, false) => new PullLines(terminal.Error),
+    };
+
+    private static int ErrorWidth()
+    {
+        try
+        {
+            return Math.Clamp(Console.WindowWidth, 40, 200);
+        }
+        catch (IOException)
+        {
+            return 80;
+        }
+    }
+}
+
+internal sealed class NoPullView : IPullView
+{
+    public void Report(PullProgress progress)
+    {
+    }
+
+    public void End()
+    {
+    }
+}
+
+/// <summary>For a pipe: a line for each phase and each layer that is there.</summary>
+internal sealed class PullLines(TextWriter to) : IPullView
+{
+    private readonly HashSet<string> _done = [];
+    private string? _phase;
+
+    public void Report(PullProgress progress)
+    {
+        if (progress.Layer is { } layer)
+        {
+            if (progress.Total is { } total && progress.Received >= total && _done.Add(layer))
+                to.WriteLine($"{LayerName.Short(layer)} {Humane.Bytes(total)}");
+        }
+        else if (progress.Phase is { } phase && phase != _phase)
+        {
+            _phase = phase;
+            to.WriteLine(SafeText.Of(phase));
+        }
+    }
+
+    public void End()
+    {
+    }
+}
+
+internal static class LayerName
+{
+    /// <summary>The first 12 digits of a digest, as Docker shows layers.</summary>
+    public static string Short(string digest)
+    {
+        var hex = digest[(digest.IndexOf(':') + 1)..];
+        return SafeText.Of(hex.Length > 12 ? hex[..12] : hex);
+    }
+}

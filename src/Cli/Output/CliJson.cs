@@ -1,0 +1,45 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using System.Text.Json.Serialization.Metadata;
+using Ravel.Cli.Connection;
+using Ravel.Cli.Daemon;
+using Ravel.Cli.Machines;
+using Ravel.Cli.Shell;
+using Ravel.Contracts.Api;
+
+namespace Ravel.Cli.Output;
+
+/// <summary>JSON of the documents that only <c>ravel</c> prints or reads.</summary>
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower,
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSerializable(typeof(ContextFile))]
+[JsonSerializable(typeof(DoctorReport))]
+[JsonSerializable(typeof(VersionInfo))]
+[JsonSerializable(typeof(DaemonStatus))]
+[JsonSerializable(typeof(IReadOnlyList<MachineOutcome>))]
+[JsonSerializable(typeof(RanMachine))]
+internal sealed partial class CliJson : JsonSerializerContext;
+
+/// <summary>Prints JSON for <c>--json</c>: one indented document, or one line each for streams.</summary>
+internal static class JsonOutput
+{
+    // Written to a terminal or a file, never into HTML: '<', '+' and letters outside ASCII stay as they are.
+    private static readonly JavaScriptEncoder _encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping;
+
+    private static readonly JsonSerializerOptions _document = new(ApiJson.Default.Options)
+    {
+        WriteIndented = true,
+        Encoder = _encoder,
+        TypeInfoResolver = JsonTypeInfoResolver.Combine(ApiJson.Default, CliJson.Default),
+    };
+
+    private static readonly JsonSerializerOptions _line = new(_document) { WriteIndented = false };
+
+    public static void Document<T>(Terminal terminal, T value) =>
+        terminal.Out.WriteLine(JsonSerializer.Serialize(value, (JsonTypeInfo<T>)_document.GetTypeInfo(typeof(T))));
+
+    public static void Line<T>(Terminal terminal, T value) =>
+        terminal.Out.WriteLine(JsonSerializer.Serialize(value, (JsonTypeInfo<T>)_line.GetTypeInfo(typeof(T))));
+}

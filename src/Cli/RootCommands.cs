@@ -1,0 +1,77 @@
+using Ravel.Cli.Daemon;
+using Ravel.Cli.Images;
+using Ravel.Cli.Machines;
+using Ravel.Cli.Namespaces;
+using Ravel.Cli.Output;
+using Ravel.Cli.Parsing;
+using Ravel.Cli.Shell;
+
+namespace Ravel.Cli;
+
+/// <summary>The table of contents: every command of <c>ravel</c>, in the order of its help.</summary>
+internal static class RootCommands
+{
+    public static CliCommand Create()
+    {
+        var root = new CliCommand("ravel", "Run OCI images as microVMs")
+        {
+            Examples =
+            [
+                "ravel up --detach",
+                "ravel run --rm debian:12 echo hello",
+                "ravel run -d --name web -p 8080:80 nginx",
+                "ravel logs -f web",
+            ],
+        };
+        foreach (var option in GlobalOptions.All)
+            root.Options.Add(option);
+
+        CliCommand[] commands =
+        [
+            UpCommand.Create(),
+            DownCommand.Create(),
+            DoctorCommand.Create(),
+            RunCommand.Create(),
+            RunCommand.CreateOnly(),
+            PsCommand.Create(),
+            InspectionCommands.Logs(),
+            ExecCommand.Create(),
+            LifecycleCommands.Stop(),
+            LifecycleCommands.Start(),
+            LifecycleCommands.Restart(),
+            LifecycleCommands.Kill(),
+            LifecycleCommands.Remove(),
+            LifecycleCommands.Wait(),
+            InspectionCommands.Inspect(),
+            InspectionCommands.Events(),
+            ImageCommands.Create(),
+            NamespaceCommands.Create(),
+            TokenCommands.Create(),
+            CompletionCommands.Script(),
+            CompletionCommands.HookCommand(),
+            Version(),
+        ];
+        foreach (var command in commands)
+            root.Subcommands.Add(command);
+
+        // Docker's own short cuts, for fingers that know them.
+        var pull = ImageCommands.Pull();
+        pull.Hidden = true;
+        root.Subcommands.Add(pull);
+        return root;
+    }
+
+    private static CliCommand Version() => new("version", "Show the version of ravel")
+    {
+        Usage = "[--json]",
+        Examples = ["ravel version"],
+        Run = session =>
+        {
+            if (session.Json)
+                JsonOutput.Document(session.Terminal, VersionInfo.OfThis);
+            else
+                session.Terminal.Out.WriteLine($"ravel {VersionInfo.OfThis.Version}");
+            return Task.FromResult(0);
+        },
+    };
+}
