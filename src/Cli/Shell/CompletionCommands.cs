@@ -75,7 +75,8 @@ internal static class CompletionCommands
         {
             return place.Command.Subcommands
                 .Where(child => !child.Hidden && child.Name.StartsWith(current, StringComparison.Ordinal))
-                .Select(child => (child.Name, child.Description ?? ""));
+                .Select(child => (child.Name, child.Description ?? ""))
+                .OrderBy(child => child.Name, StringComparer.Ordinal);
         }
         var arguments = place.Command.Arguments;
         if (arguments.Count == 0)

@@ -1,0 +1,132 @@
+using System.Formats.Tar;
+using Ravel.Contracts.Api;
+using Ravel.Testing.Cli;
+
+namespace Ravel.Integration.Cli;
+
+public sealed class ImageCommandTests : IAsyncLifetime
+{
+    private static readonly Image Sample = new()
+    {
+        Digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        References = ["docker.io/library/nginx:1", "localhost:5000/app:2"],
+        Size = 12_345_678,
+        CreatedAt = SampleMachines.Now,
+    };
+
+    private readonly string _directory = Directory.CreateTempSubdirectory("ravel-image-").FullName;
+    private FakeApi _api = null!;
+
+    public async ValueTask InitializeAsync() => _api = await FakeApi.StartAsync();
+
+    public async ValueTask DisposeAsync()
+    {
+        await _api.DisposeAsync();
+        Directory.Delete(_directory, recursive: true);
+    }
+
+    [Fact]
+    public async Task A_pull_prints_layers_on_stderr_and_the_digest_on_stdout()
+    {
+        _api.OnLines(
+            "POST /v1/images/pull",
+            ApiJson.Default.PullProgress,
+            new PullProgress { Phase = "resolve" },
+            new PullProgress { Layer = "sha256:fedcba9876543210", Received = 1000, Total = 1000 },
+            new PullProgress { Phase = "build" },
+            new PullProgress { Image = Sample });
+
+        var result = await _api.RavelAsync("image", "pull", "nginx:1");
+
+        Assert.Equal((0, Sample.Digest + "\n", "resolve\nfedcba987654 1.00kB\nbuild\n"), (result.ExitCode, result.Output, result.Error));
+        Assert.Equal("""{"reference":"nginx:1","pull_policy":"always"}""", Assert.Single(_api.Requests).Body);
+    }
+
+    [Fact]
+    public async Task A_pull_that_breaks_off_is_an_error()
+    {
+        _api.OnLines("POST /v1/images/pull", ApiJson.Default.PullProgress, new PullProgress { Phase = "resolve" });
+
+        var result = await _api.RavelAsync("image", "pull", "nginx:1");
+
+        Assert.Equal((1, ""), (result.ExitCode, result.Output));
+        Assert.EndsWith("ravel: nginx:1: the server broke off before the image was there; try again; see raveld.log in the data directory\n", result.Error);
+    }
+
+    [Fact]
+    public async Task A_directory_is_uploaded_as_a_tar()
+    {
+        File.WriteAllText(Path.Combine(_directory, "index.json"), "{}");
+        Directory.CreateDirectory(Path.Combine(_directory, "blobs/sha256"));
+        File.WriteAllBytes(Path.Combine(_directory, "blobs/sha256/big"), new byte[3_000_000]);
+        var entries = new List<(string, long)>();
+        OnImport(async body =>
+        {
+            await using var tar = new TarReader(body);
+            while (await tar.GetNextEntryAsync() is { } entry)
+                entries.Add((entry.Name, entry.Length));
+        });
+
+        var result = await _api.RavelAsync("image", "import", _directory, "--name", "localhost:5000/app:2");
+
+        Assert.Equal((0, Sample.Digest + "\n"), (result.ExitCode, result.Output));
+        Assert.Equal([("blobs/sha256/big", 3_000_000), ("index.json", 2)], entries);
+        Assert.Equal("?reference=localhost%3A5000%2Fapp%3A2", Assert.Single(_api.Requests).Query);
+    }
+
+    [Fact]
+    public async Task A_file_is_uploaded_as_it_is()
+    {
+        var file = Path.Combine(_directory, "app.tar");
+        File.WriteAllText(file, "the archive");
+        var received = "";
+        OnImport(async body => received = await new StreamReader(body).ReadToEndAsync());
+
+        var result = await _api.RavelAsync("image", "import", file);
+
+        Assert.Equal((0, "the archive", ""), (result.ExitCode, received, Assert.Single(_api.Requests).Query));
+    }
+
+    [Fact]
+    public async Task A_refused_import_says_why()
+    {
+        var file = Path.Combine(_directory, "app.tar");
+        File.WriteAllText(file, "the archive");
+        _api.OnProblem("POST /v1/images/import", ProblemCodes.ImageInvalid, "The archive has no index.json or manifest.json.");
+
+        var result = await _api.RavelAsync("image", "import", file);
+
+        Assert.Equal(1, result.ExitCode);
+        Assert.EndsWith($"ravel: {file}: The archive has no index.json or manifest.json\n", result.Error);
+    }
+
+    [Fact]
+    public async Task Ls_has_a_row_for_each_reference()
+    {
+        _api.OnJson("GET /v1/images", new ImageList([Sample]), ApiJson.Default.ImageList);
+
+        var result = await _api.RavelAsync("image", "ls");
+
+        var rows = result.Output.TrimEnd().Split('\n');
+        Assert.Equal("REFERENCE                   DIGEST         CREATED", rows[0][..rows[0].IndexOf("   SIZE")].TrimEnd());
+        Assert.StartsWith("docker.io/library/nginx:1   0123456789ab   ", rows[1]);
+        Assert.StartsWith("localhost:5000/app:2        0123456789ab   ", rows[2]);
+        Assert.EndsWith("12.3MB", rows[1]);
+    }
+
+    [Fact]
+    public async Task Rm_keeps_the_slashes_of_a_reference()
+    {
+        _api.OnJson("DELETE /v1/images/localhost:5000/team/app:2", new RemovedImages(["localhost:5000/team/app:2"]), ApiJson.Default.RemovedImages);
+
+        var result = await _api.RavelAsync("image", "rm", "localhost:5000/team/app:2");
+
+        Assert.Equal((0, "localhost:5000/team/app:2\n"), (result.ExitCode, result.Output));
+    }
+
+    private void OnImport(Func<Stream, Task> read) => _api.On("POST /v1/images/import", async http =>
+    {
+        await read(http.Request.Body);
+        await FakeApi.WriteAsync(http, Sample, ApiJson.Default.Image);
+    });
+}

@@ -1,0 +1,75 @@
+using System.Formats.Tar;
+using Ravel.Cli.Errors;
+using Ravel.Cli.Images;
+using Ravel.Contracts.Api;
+
+namespace Ravel.Unit.Cli;
+
+public sealed class ImageArchiveTests : IDisposable
+{
+    private readonly string _directory = Directory.CreateTempSubdirectory("ravel-layout-").FullName;
+
+    [Fact]
+    public async Task A_layout_becomes_a_tar_of_its_files_and_nothing_of_this_host()
+    {
+        Directory.CreateDirectory(Path.Combine(_directory, "blobs/sha256"));
+        File.WriteAllText(Path.Combine(_directory, "index.json"), "{}");
+        File.WriteAllText(Path.Combine(_directory, "oci-layout"), "layout");
+        File.WriteAllText(Path.Combine(_directory, "blobs/sha256/abc"), "blob");
+        using var first = new MemoryStream();
+        await ImageArchive.WriteLayoutAsync(_directory, first, CancellationToken.None);
+        using var second = new MemoryStream();
+        await ImageArchive.WriteLayoutAsync(_directory, second, CancellationToken.None);
+
+        Assert.Equal(first.ToArray(), second.ToArray());
+        first.Position = 0;
+        using var tar = new TarReader(first);
+        var entries = new List<string>();
+        while (await tar.GetNextEntryAsync() is { } entry)
+        {
+            using var reader = new StreamReader(entry.DataStream!);
+            entries.Add($"{entry.Name}={await reader.ReadToEndAsync()} {entry.Uid} {entry.ModificationTime.ToUnixTimeSeconds()}");
+        }
+        Assert.Equal(["blobs/sha256/abc=blob 0 0", "index.json={} 0 0", "oci-layout=layout 0 0"], entries);
+    }
+
+    [Fact]
+    public void A_directory_that_is_no_layout_is_refused() =>
+        Assert.Contains("it has no index.json", Assert.Throws<CliException>(() => ImageArchive.Open(_directory)).Line);
+
+    [Fact]
+    public void A_file_that_is_not_there_is_refused() =>
+        Assert.Equal(ExitCodes.Usage, Assert.Throws<CliException>(() => ImageArchive.Open(Path.Combine(_directory, "none"))).ExitCode);
+
+    [Fact]
+    public void On_a_terminal_bars_are_redrawn_in_place_and_gone_at_the_end()
+    {
+        var to = new StringWriter();
+        var bars = new PullBars(to, colour: false, width: 80, new Microsoft.Extensions.Time.Testing.FakeTimeProvider { AutoAdvanceAmount = TimeSpan.FromSeconds(1) });
+
+        bars.Report(new PullProgress { Phase = "pull", Layer = "sha256:0123456789abcdef", Received = 0, Total = 1000 });
+        bars.Report(new PullProgress { Phase = "pull", Layer = "sha256:0123456789abcdef", Received = 500, Total = 1000 });
+        bars.End();
+
+        var text = to.ToString();
+        Assert.Contains($"0123456789ab {new string('━', 20)}{new string(' ', 20)} 500B/1.00kB", text);
+        Assert.Contains("\e[2A", text);
+        Assert.EndsWith("\e[2A\e[J", text);
+    }
+
+    [Fact]
+    public void In_a_pipe_each_layer_is_one_line()
+    {
+        var to = new StringWriter { NewLine = "\n" };
+        var lines = new PullLines(to);
+
+        lines.Report(new PullProgress { Phase = "resolve" });
+        lines.Report(new PullProgress { Phase = "pull", Layer = "sha256:0123456789abcdef", Received = 500, Total = 1000 });
+        lines.Report(new PullProgress { Phase = "pull", Layer = "sha256:0123456789abcdef", Received = 1000, Total = 1000 });
+        lines.Report(new PullProgress { Phase = "pull", Layer = "sha256:0123456789abcdef", Received = 1000, Total = 1000 });
+
+        Assert.Equal("resolve\n0123456789ab 1.00kB\n", to.ToString());
+    }
+
+    public void Dispose() => Directory.Delete(_directory, recursive: true);
+}
