@@ -79,6 +79,13 @@ public sealed class HostSlot : IDisposable
         {
             File.Delete(SlotFile(_options, Number));
             Directory.Delete(RunDirectory, recursive: true);
+            // The last one out leaves nothing. Removed while held: who waits for it sees that and takes the next one.
+            var lockPath = Path.Combine(_options.BaseDirectory, "lock");
+            if (Directory.EnumerateFileSystemEntries(_options.BaseDirectory).All(entry => entry == lockPath))
+            {
+                File.Delete(lockPath);
+                Directory.Delete(_options.BaseDirectory);
+            }
         }
         Dispose();
     }
@@ -159,11 +166,30 @@ public sealed class HostSlot : IDisposable
         var begin = time.GetTimestamp();
         while (true)
         {
-            if (FileLock.TryAcquire(path) is { } held)
+            if (TryLock(path) is { } held)
                 return held;
             if (time.GetElapsedTime(begin) > options.LockTimeout)
                 throw new HostSlotException($"{path} stays locked by another raveld; see who holds it with: fuser -v {path}");
             await Task.Delay(TimeSpan.FromMilliseconds(20), time, cancellationToken);
+        }
+    }
+
+    private static FileLock? TryLock(string path)
+    {
+        try
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+            var held = FileLock.TryAcquire(path);
+            if (held is { IsRemoved: true })
+            {
+                held.Dispose();
+                held = null;
+            }
+            return held;
+        }
+        catch (IOException) when (!Directory.Exists(Path.GetDirectoryName(path)))
+        {
+            return null; // the last one just left
         }
     }
 

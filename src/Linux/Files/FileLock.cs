@@ -39,6 +39,10 @@ public sealed partial class FileLock : IDisposable
         return new FileLock(handle);
     }
 
+    /// <summary>Whether the locked file was removed meanwhile: then others lock another file of that name.</summary>
+    public bool IsRemoved =>
+        new FileInfo($"/proc/self/fd/{_handle.DangerousGetHandle()}").LinkTarget?.EndsWith(" (deleted)", StringComparison.Ordinal) ?? true;
+
     /// <summary>What <see cref="Write"/> of the holder left, at most 256 bytes, without touching the lock.</summary>
     /// <exception cref="IOException">The file cannot be read.</exception>
     public static byte[] Read(string path)

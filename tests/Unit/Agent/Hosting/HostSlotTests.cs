@@ -82,9 +82,26 @@ public sealed class HostSlotTests : IDisposable
     {
         var a = await Claim("a");
         await a.ReleaseAsync(TimeProvider.System);
-        Assert.False(Directory.Exists(a.RunDirectory));
+        Assert.False(Directory.Exists(Path.Combine(_root, "run")));
         using var b = await Claim("b");
         Assert.Equal(0, b.Number);
+    }
+
+    [Fact]
+    public async Task Claims_and_releases_at_the_same_time_never_share_a_slot()
+    {
+        var held = new System.Collections.Concurrent.ConcurrentDictionary<int, string>();
+        await Task.WhenAll(Enumerable.Range(0, 8).Select(i => Task.Run(async () =>
+        {
+            for (var round = 0; round < 10; round++)
+            {
+                var slot = await Claim($"d{i}");
+                Assert.True(held.TryAdd(slot.Number, $"d{i}"));
+                Assert.True(held.TryRemove(slot.Number, out _));
+                await slot.ReleaseAsync(TimeProvider.System);
+            }
+        })));
+        Assert.False(Directory.Exists(Path.Combine(_root, "run")));
     }
 
     [Fact]
