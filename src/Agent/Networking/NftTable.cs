@@ -173,6 +173,8 @@ internal static class NftTable
             arriving.Add($"iifname \"{rules.TapPrefix}*\" ip daddr {rules.GatewayV4} meta l4proto {{ tcp, udp }} th dport 53 dnat ip to {rules.Resolver}");
         // Ports are published to the outside, not to guests of whatever Ravel.
         arriving.Add("iifname \"rv*\" accept");
+        // A neighbour may address 127.0.0.1 to this host's MAC; redirected it would pass for a packet the kernel has let in.
+        arriving.Add("ip daddr 127.0.0.0/8 accept");
         arriving.Add("fib daddr type local goto published");
         Chain(text, "translate_arriving", "type nat hook prerouting priority dstnat; policy accept;", [.. arriving]);
         Chain(
