@@ -67,7 +67,10 @@ public sealed class TestHost : IAsyncDisposable
 
     /// <summary>What a raveld on this host would have. Called again with the same name it is the next raveld on the same data.</summary>
     /// <param name="resolver">The nameserver in the host's resolv.conf.</param>
-    public async Task<NodeNetwork> StartNetworkAsync(string name = "data", string resolver = "192.0.2.1", params string[] allowed)
+    /// <param name="allowed">A private range that guests may reach.</param>
+    /// <param name="wanted">What its journal holds.</param>
+    public async Task<NodeNetwork> StartNetworkAsync(
+        string name = "data", string resolver = "192.0.2.1", string? allowed = null, IReadOnlyList<NetworkAttachment>? wanted = null)
     {
         var resolvConf = Path.Combine(_directory, name + ".resolv.conf");
         await File.WriteAllTextAsync(resolvConf, $"search example\nnameserver {resolver}\n");
@@ -78,9 +81,9 @@ public sealed class TestHost : IAsyncDisposable
                 TimeProvider.System);
             var network = new NodeNetwork(
                 slot,
-                new NodeNetworkOptions { ResolvConf = resolvConf, SystemdResolvConf = "/nonexistent", AllowedPrivateRanges = allowed },
+                new NodeNetworkOptions { ResolvConf = resolvConf, SystemdResolvConf = "/nonexistent", AllowedPrivateRanges = allowed is null ? [] : [allowed] },
                 NullLogger<NodeNetwork>.Instance);
-            await network.ReconcileAsync([], CancellationToken.None);
+            await network.ReconcileAsync(wanted ?? [], CancellationToken.None);
             _owned.Add(network);
             return network;
         });

@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
 using Ravel.Agent.Networking;
+using Ravel.Testing.Needs;
 using Ravel.Testing.Network;
 
 namespace Ravel.Integration.Agent.Networking;
@@ -14,7 +15,8 @@ public sealed class NodeNetworkTests : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        Assert.SkipUnless(Environment.IsPrivilegedProcess, "network namespaces need root");
+        Need.Root();
+        Need.Program("nft");
         _test = await TestHost.StartAsync();
     }
 
@@ -111,6 +113,26 @@ public sealed class NodeNetworkTests : IAsyncLifetime
 
         await CannotConnect(_test.Internet, TestHost.HostV4, 8080);
         await CannotConnect(_test.Host, TestHost.HostV4, 8080);
+    }
+
+    [Fact]
+    public async Task Port_published_on_loopback_does_not_answer_a_neighbour_that_addresses_loopback_to_the_host()
+    {
+        var network = await _test.StartNetworkAsync();
+        var guest = await _test.StartGuestAsync(
+            network,
+            _test.NewMachine(1, 1, new PortMapping("udp", "127.0.0.1", 7000, 7000), new PortMapping("udp", null, 7001, 7000)));
+        using var inside = await UdpReceiver.OpenAsync(guest.Inside, IPAddress.Any, 7000);
+        await _test.Internet.RunAsync(async () =>
+        {
+            await TestHost.IpAsync("addr del 127.0.0.1/8 dev lo");
+            await TestHost.IpAsync("route add 127.0.0.1 via 192.0.2.2 src 192.0.2.1");
+        });
+
+        await UdpReceiver.SendAsync(_test.Internet, Loopback, 7000, "by loopback");
+        await UdpReceiver.SendAsync(_test.Internet, TestHost.HostV4, 7001, "by the door");
+
+        Assert.Equal("by the door", await inside.ReceiveAsync());
     }
 
     [Fact]
