@@ -180,7 +180,9 @@ public sealed record Token
 {
     public required string Id { get; init; }
     public required string Name { get; init; }
-    public required string? Namespace { get; init; }
+
+    /// <summary>Null: the whole cluster.</summary>
+    public string? Namespace { get; init; }
     public required DateTimeOffset CreatedAt { get; init; }
     public string? Secret { get; init; }
 }
