@@ -87,9 +87,9 @@ internal sealed class MachineReconciler : BackgroundService
         }
     }
 
-    /// <summary>The same command would be refused again; only a change by the user can help.</summary>
-    private static bool IsForGood(RpcException exception) =>
-        exception.StatusCode is StatusCode.FailedPrecondition or StatusCode.InvalidArgument or StatusCode.ResourceExhausted;
+    /// <summary>The same command would be refused again; only a change by the user, or room on the node, can help.</summary>
+    private static bool IsForGood(RpcException exception) => exception.StatusCode is StatusCode.FailedPrecondition
+        or StatusCode.InvalidArgument or StatusCode.NotFound or StatusCode.PermissionDenied or StatusCode.ResourceExhausted;
 
     public override void Dispose()
     {

@@ -2,17 +2,14 @@ using System.Text.Json;
 using Grpc.Core;
 using Microsoft.AspNetCore.Http;
 using Ravel.Contracts.Api;
+using Ravel.Contracts.Node;
+using Problem = Ravel.Contracts.Api.Problem;
 
 namespace Ravel.ControlPlane.Problems;
 
 /// <summary>The one mapper from what went wrong to what the caller is told. Pure; never shows a stack trace.</summary>
 internal static class ProblemMapper
 {
-    /// <summary>
-    /// A node names the code of a refusal in this trailer of its gRPC answer; the status detail is the sentence.
-    /// </summary>
-    public const string CodeTrailer = Contracts.Node.NodeTrailers.ProblemCode;
-
     public static Problem Create(string code, string detail, string? instance = null) => new()
     {
         Title = Title(code),
@@ -49,9 +46,11 @@ internal static class ProblemMapper
     /// <summary>What a call to a node ended in: its code and a sentence.</summary>
     public static (string Code, string Message) Refusal(RpcException exception)
     {
-        var code = exception.Trailers.GetValue(CodeTrailer);
+        var code = exception.Trailers.GetValue(NodeTrailers.ProblemCode);
         if (code is not null && IsKnown(code))
             return (code, exception.Status.Detail);
+        if (TryReadDetail(exception.Status.Detail) is { } said)
+            return said;
         return exception.StatusCode switch
         {
             StatusCode.Unavailable => (ProblemCodes.NodeUnavailable, "The node does not answer; see 'ravel doctor' and the log of raveld."),
@@ -59,7 +58,7 @@ internal static class ProblemMapper
             StatusCode.ResourceExhausted => (ProblemCodes.InsufficientCapacity, exception.Status.Detail),
             StatusCode.InvalidArgument => (ProblemCodes.InvalidRequest, exception.Status.Detail),
             StatusCode.NotFound => (ProblemCodes.NotFound, exception.Status.Detail),
-            StatusCode.FailedPrecondition => FromDetail(exception.Status.Detail),
+            StatusCode.FailedPrecondition => (ProblemCodes.IllegalState, exception.Status.Detail),
             _ => (ProblemCodes.Internal, "The node failed to handle this request; its log has the cause."),
         };
     }
@@ -70,13 +69,13 @@ internal static class ProblemMapper
         return Create(code, message, instance);
     }
 
-    /// <summary>A detail may be the code alone, or the code, a colon and the sentence.</summary>
-    private static (string Code, string Message) FromDetail(string detail)
+    /// <summary>Where trailers are lost (a proxy), the detail may say it: the code alone, or the code, a colon and the sentence.</summary>
+    private static (string Code, string Message)? TryReadDetail(string detail)
     {
         var colon = detail.IndexOf(':', StringComparison.Ordinal);
         var head = colon < 0 ? detail : detail[..colon];
         if (!IsKnown(head))
-            return (ProblemCodes.IllegalState, detail);
+            return null;
         return (head, colon < 0 ? $"The node refused: {head}." : detail[(colon + 1)..].Trim());
     }
 
