@@ -55,7 +55,11 @@ public sealed partial class FakeNode
 
     internal async Task WatchAsync(ulong acknowledged, IServerStreamWriter<NodeEvent> stream, CancellationToken cancellationToken)
     {
-        Acknowledged.Enqueue(acknowledged);
+        lock (_lock)
+        {
+            Acknowledged.Enqueue(acknowledged);
+            Signal();
+        }
         var next = 0;
         while (true)
         {
