@@ -41,10 +41,13 @@ public sealed class DetachedProcess
 
     private const int FirstInherited = 3;
 
-    private DetachedProcess(ProcessIdentity identity, Task<ExitStatus?> exited)
+    private readonly PidFd _hold;
+
+    private DetachedProcess(PidFd hold, PidFd handOut)
     {
-        Identity = identity;
-        Exited = exited;
+        _hold = handOut;
+        Identity = hold.Identity;
+        Exited = ReapAsync(hold);
     }
 
     public ProcessIdentity Identity { get; }
@@ -54,6 +57,9 @@ public sealed class DetachedProcess
     /// group; 126 or 127: the program could not be executed. Null when something else reaped it.
     /// </summary>
     public Task<ExitStatus?> Exited { get; }
+
+    /// <summary>A hold on the process, for the caller to dispose; good also when it has ended meanwhile.</summary>
+    public PidFd Hold => _hold;
 
     /// <summary>Starts a program and returns at once.</summary>
     /// <exception cref="IOException">The shell that starts it could not be started.</exception>
@@ -70,8 +76,8 @@ public sealed class DetachedProcess
         // It cannot be gone from the process table before we reap it, so both calls find it; a zombie has a start time too.
         var stat = ProcessStat.Read(pid) ?? throw new IOException($"{spec.Program}: process {pid} vanished; is SIGCHLD ignored?");
         var identity = new ProcessIdentity(pid, stat.StartTime);
-        var hold = PidFd.OpenChild(identity);
-        return new DetachedProcess(identity, ReapAsync(hold));
+        // Two: one for the reaping, which goes on when the launcher has let go of its own.
+        return new DetachedProcess(PidFd.OpenChild(identity), PidFd.OpenChild(identity));
     }
 
     private static async Task<ExitStatus?> ReapAsync(PidFd hold)

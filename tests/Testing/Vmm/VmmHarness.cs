@@ -12,7 +12,7 @@ namespace Ravel.Testing.Vmm;
 public abstract class VmmHarness : IAsyncDisposable
 {
     /// <summary>How long anything may take; only a hang exceeds it.</summary>
-    public static readonly TimeSpan Limit = TimeSpan.FromSeconds(120);
+    public static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
 
     private readonly List<VmSpec> _specs = [];
     private readonly string _directory = Directory.CreateTempSubdirectory("rv-").FullName;
@@ -73,7 +73,15 @@ public abstract class VmmHarness : IAsyncDisposable
     {
         var channel = await vmm.ConnectGuestAsync(Deadline);
         var hello = new HostHello(LinkProtocol.MinimumVersion, LinkProtocol.Version, 0, 0);
-        return await HostLink.ConnectAsync(channel.Stream, channel.IsLossy, hello, Deadline);
+        try
+        {
+            return await HostLink.ConnectAsync(channel.Stream, channel.IsLossy, hello, Deadline);
+        }
+        catch (OperationCanceledException e)
+        {
+            var console = await vmm.ReadConsoleAsync(CancellationToken.None);
+            throw new TimeoutException($"The guest did not answer within {Limit.TotalSeconds} s. Its console says:\n{console}", e);
+        }
     }
 
     public GuestConfig Configuration(IReadOnlyList<string> arguments) => new()

@@ -1,0 +1,124 @@
+using System.Globalization;
+using Ravel.Contracts.Link;
+
+namespace Ravel.Vmm.Qemu;
+
+/// <summary>QEMU's arguments for a VM; pure. Options: qemu-system(1) and docs/system/i386/microvm of QEMU 7.2.</summary>
+internal static class QemuCommandLine
+{
+    /// <summary>Descriptors <see cref="QemuDriver"/> hands over, in this order.</summary>
+    public const int MonitorDescriptor = 3;
+
+    public const int LinkDescriptor = 4;
+
+    public const int SnapshotDescriptor = 5;
+
+    /// <summary>Bytes of serial console QEMU keeps; has to be a power of two.</summary>
+    public const int ConsoleBytes = 64 * 1024;
+
+    public const string ConsoleDevice = "console";
+
+    /// <summary>
+    /// Devices that fit: a virtio-mmio transport each, of which microvm has 24. With 16 devices a guest was seen to boot, with 24 to hang.
+    /// </summary>
+    public const int MaxDevices = 16;
+
+    /// <summary>Memory for translated code under TCG; QEMU's own default takes up to a GiB.</summary>
+    private const int TranslationBufferMib = 256;
+
+    /// <summary>Memory QEMU needs beside the guest's, for the control group's limit. Generous: reaching it kills the guest.</summary>
+    public static int OverheadMib(QemuHost host) => host.Accelerator == "kvm" ? 256 : 256 + TranslationBufferMib;
+
+    public static List<string> Build(VmSpec spec, QemuHost host)
+    {
+        var isKvm = host.Accelerator == "kvm";
+        var arguments = new Arguments();
+        arguments.Add("-name", Escape(spec.Id));
+        // No BIOS tables, no PCI, no default devices: what is not named is not there.
+        arguments.Add("-machine", "microvm,rtc=on");
+        arguments.Add("-accel", isKvm ? "kvm" : Text($"tcg,thread=multi,tb-size={TranslationBufferMib}"));
+        arguments.Add("-cpu", isKvm ? "host" : "max");
+        arguments.Add("-smp", Text($"{spec.Cpus}"));
+        arguments.Add("-m", Text($"{spec.MemoryMib}M"));
+        arguments.Add("-nodefaults", "-no-user-config", "-display", "none");
+        arguments.Add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+        // The guest's end leaves QEMU paused, so that whoever comes later can ask how it ended.
+        arguments.Add("-action", "reboot=shutdown,shutdown=pause,panic=pause");
+        // Nothing runs before Ravel has spoken to QEMU.
+        arguments.Add("-S");
+        arguments.Add("-chardev", Text($"socket,id=monitor,fd={MonitorDescriptor},server=on,wait=off"));
+        arguments.Add("-mon", "chardev=monitor,mode=control");
+        arguments.Add("-chardev", Text($"ringbuf,id={ConsoleDevice},size={ConsoleBytes}"));
+        arguments.Add("-serial", $"chardev:{ConsoleDevice}");
+        arguments.Add("-global", "virtio-mmio.force-legacy=false");
+        arguments.Add("-kernel", spec.Boot.KernelPath, "-initrd", spec.Boot.InitramfsPath);
+        arguments.Add("-append", KernelArguments(spec.Boot, host));
+        AddDevices(arguments, spec, host);
+        if (spec.Restore is not null)
+            arguments.Add("-incoming", Text($"fd:{SnapshotDescriptor}"));
+        return arguments.List;
+    }
+
+    /// <summary>What the machine needs the guest's kernel to know, then the caller's own, which win.</summary>
+    public static string KernelArguments(BootSource boot, QemuHost host)
+    {
+        // reboot=t: a triple fault is the one reset this machine needs no device for. panic=-1: at once.
+        List<string> arguments = ["console=ttyS0", "quiet", "reboot=t", "panic=-1"];
+        // Emulated timers are late on a busy host: a kernel that calibrates the TSC against the PIT fails and then waits
+        // for ever for a tick (every second boot hung). Under KVM the kernel learns the frequency from kvmclock.
+        if (host is { Accelerator: "tcg", TscKhz: { } khz })
+            arguments.Add(Text($"tsc_early_khz={khz}"));
+        if (boot.ExtraArguments.Length > 0)
+            arguments.Add(boot.ExtraArguments);
+        return string.Join(' ', arguments);
+    }
+
+    private static void AddDevices(Arguments arguments, VmSpec spec, QemuHost host)
+    {
+        // No bus= is given: QEMU takes the transports from the last to the first and lists them to the guest in that order,
+        // so the guest sees the devices as they stand here. Named ascending (bus=virtio-mmio-bus.0, …) the guest's
+        // order is the reverse, and the lowest transports get no interrupts.
+        for (var i = 0; i < spec.Drives.Count; i++)
+        {
+            var drive = spec.Drives[i];
+            // The host's page cache is used: a rootfs shared by many guests is in memory once. A guest's flush still reaches the
+            // disk. Threads do the I/O: io_uring is often forbidden, Linux AIO needs O_DIRECT. Read-only files are not locked,
+            // since any number of guests share them; a writable one is, against a second VM by mistake.
+            var mode = drive.ReadOnly ? "read-only=on,locking=off" : "read-only=off";
+            arguments.Add(
+                "-blockdev",
+                Text($"driver=file,node-name=file{i},filename={Escape(drive.Path)},{mode},auto-read-only=off,aio=threads,cache.direct=off,discard=unmap"));
+            arguments.Add(
+                "-blockdev", Text($"driver=raw,node-name=drive{i},file=file{i},read-only={(drive.ReadOnly ? "on" : "off")},discard=unmap"));
+            arguments.Add("-device", Text($"virtio-blk-device,id=blk{i},drive=drive{i}"));
+        }
+        for (var i = 0; i < spec.Networks.Count; i++)
+        {
+            var network = spec.Networks[i];
+            var vhost = host.HasVhostNet ? ",vhost=on" : "";
+            arguments.Add("-netdev", Text($"tap,id=tap{i},ifname={network.Tap},script=no,downscript=no{vhost}"));
+            arguments.Add("-device", Text($"virtio-net-device,id=net{i},netdev=tap{i},mac={network.Mac}"));
+        }
+        arguments.Add("-device", "virtio-serial-device,id=serial,max_ports=2");
+        arguments.Add("-chardev", Text($"socket,id=link,fd={LinkDescriptor},server=on,wait=off"));
+        arguments.Add("-device", $"virtserialport,bus=serial.0,nr=1,chardev=link,name={LinkProtocol.SerialPortName}");
+        arguments.Add("-object", "rng-builtin,id=random");
+        arguments.Add("-device", "virtio-rng-device,rng=random");
+    }
+
+    /// <summary>In a value of comma-separated options a comma is written twice.</summary>
+    private static string Escape(string value) => value.Replace(",", ",,", StringComparison.Ordinal);
+
+    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+
+    private sealed class Arguments
+    {
+        public List<string> List { get; } = [];
+
+        public void Add(params ReadOnlySpan<string> words)
+        {
+            foreach (var word in words)
+                List.Add(word);
+        }
+    }
+}

@@ -1,0 +1,246 @@
+using System.Runtime.InteropServices;
+using Ravel.Linux.Cgroups;
+using Ravel.Linux.Processes;
+using Ravel.Vmm.Processes;
+
+namespace Ravel.Vmm.Qemu;
+
+/// <summary>
+/// QEMU's microvm machine: the default where Firecracker or hardware virtualisation is missing. Everything it needs to be found
+/// again is its process identity and the monitor's socket in the run directory.
+/// <code>
+/// launch.json → cgroup → sockets → process (-S) → monitor greets → cont → running
+///                                                              shutdown | reset | panic → paused → asked → quit
+/// </code>
+/// </summary>
+public sealed class QemuDriver : IVmmDriver
+{
+    public const string DriverName = "qemu";
+
+    internal const string MonitorSocket = "qmp.sock";
+    internal const string LinkSocket = "link.sock";
+    internal const string ConsoleFile = "console";
+    internal const string MigrationSocket = "migration.sock";
+    internal const string SnapshotFile = "qemu.migration";
+
+    private static readonly string[] s_files =
+    [
+        MonitorSocket, MonitorSocket + ".new", LinkSocket, LinkSocket + ".new", MigrationSocket, MigrationSocket + ".new",
+        ConsoleFile, ConsoleFile + ".tmp",
+    ];
+
+    private static readonly TimeSpan s_restorePoll = TimeSpan.FromMilliseconds(5);
+
+    private readonly VmmOptions _options;
+    private readonly VmmProcessHost _processes;
+    private string? _version;
+
+    public QemuDriver(VmmOptions options, TimeProvider? time = null)
+    {
+        _options = options;
+        _processes = new VmmProcessHost(DriverName, CgroupTree.Detect(options.CgroupRoot), time ?? TimeProvider.System);
+    }
+
+    public string Name => DriverName;
+
+    public async Task<VmmProbe> ProbeAsync(CancellationToken cancellationToken)
+    {
+        var problems = new List<VmmProblem>();
+        var host = QemuHost.Detect(_options.Accelerator);
+        var version = "";
+        if (Executable.Find(_options.Qemu) is null)
+        {
+            problems.Add(new VmmProblem("qemu", $"{_options.Qemu} is not installed", "install the package qemu-system-x86"));
+        }
+        else
+        {
+            try
+            {
+                version = await GetVersionAsync(cancellationToken).ConfigureAwait(false);
+            }
+            catch (VmmException e)
+            {
+                problems.Add(new VmmProblem("qemu", e.Message, "reinstall the package qemu-system-x86"));
+            }
+        }
+        var isAvailable = problems.Count == 0;
+        foreach (var words in _processes.Cgroups.Probe())
+        {
+            problems.Add(new VmmProblem("cgroups", words, "run as root on a host whose control groups are mounted writable"));
+            isAvailable &= words.Contains("limits", StringComparison.Ordinal);
+        }
+        if (host.Accelerator == "tcg")
+        {
+            problems.Add(new VmmProblem(
+                "kvm",
+                "neither kvm_intel nor kvm_amd is loaded with /dev/kvm usable: guests are emulated, several times slower",
+                "enable virtualisation in the firmware, or nested virtualisation in the hypervisor, and load the module"));
+        }
+        return new VmmProbe(isAvailable, version, host.Accelerator, problems);
+    }
+
+    public async Task<IVmm> LaunchAsync(VmSpec spec, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        VmSpecRules.Check(spec, DriverName);
+        if (spec.Drives.Count + spec.Networks.Count + 2 > QemuCommandLine.MaxDevices)
+            throw new VmmException($"qemu VM '{spec.Id}' cannot be launched: more than {QemuCommandLine.MaxDevices - 2} drives and networks");
+        var program = Executable.Find(_options.Qemu) ?? throw new VmmException($"{_options.Qemu} is not installed: install the package qemu-system-x86");
+        if (spec.Restore is not null)
+            VmSpecRules.CheckSnapshot(spec.Restore, DriverName, await GetVersionAsync(cancellationToken).ConfigureAwait(false));
+
+        var host = QemuHost.Detect(_options.Accelerator);
+        // One CPU more than the guest's for QEMU's own threads.
+        var limits = new CgroupLimits(((long)spec.MemoryMib + QemuCommandLine.OverheadMib(host)) << 20, spec.Cpus + 1);
+        var cgroup = _processes.Prepare(spec, limits);
+        try
+        {
+            return await StartAsync(spec, program, host, cgroup, cancellationToken).ConfigureAwait(false);
+        }
+        catch
+        {
+            await PurgeAsync(spec.Id, spec.RunDirectory, CancellationToken.None).ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    public async Task<IVmm?> RecoverAsync(VmmRecord record, CancellationToken cancellationToken)
+    {
+        if (record.Driver != DriverName || _processes.Find(record) is not { } process)
+            return null;
+        QemuVm? vm = null;
+        try
+        {
+            vm = await QemuVm.AttachAsync(record, process, _processes.Time, cancellationToken).ConfigureAwait(false);
+            if (await vm.IsOfThisNameAsync(cancellationToken).ConfigureAwait(false)
+                && await vm.ObserveAsync(cancellationToken).ConfigureAwait(false))
+            {
+                return vm;
+            }
+            // Its launch was cut short before the guest ran: nobody knows of it, so it is as good as gone.
+            await vm.KillAsync(cancellationToken).ConfigureAwait(false);
+            await vm.DisposeAsync().ConfigureAwait(false);
+            return null;
+        }
+        catch when (process.Exited.IsCompleted)
+        {
+            await DisposeAsync(vm, process).ConfigureAwait(false);
+            return null;
+        }
+        catch
+        {
+            await DisposeAsync(vm, process).ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    public Task PurgeAsync(string id, string runDirectory, CancellationToken cancellationToken) =>
+        _processes.PurgeAsync(runDirectory, s_files, cancellationToken);
+
+    private async Task<IVmm> StartAsync(VmSpec spec, string program, QemuHost host, Cgroup cgroup, CancellationToken cancellationToken)
+    {
+        using var monitor = UnixListener.Create(Path.Combine(spec.RunDirectory, MonitorSocket));
+        using var link = UnixListener.Create(Path.Combine(spec.RunDirectory, LinkSocket));
+        using var snapshot = spec.Restore is null ? null : OpenSnapshot(spec.Restore);
+        List<SafeHandle> inherited = [monitor.SafeHandle, link.SafeHandle];
+        if (snapshot is not null)
+            inherited.Add(snapshot);
+
+        var process = _processes.Start(spec, cgroup, program, QemuCommandLine.Build(spec, host), inherited);
+        // Only QEMU's own ends are left: its death is then an end of the connection, not a wait.
+        monitor.Dispose();
+        link.Dispose();
+        var identity = process.Identity;
+        var record = new VmmRecord(DriverName, spec.Id, spec.RunDirectory, identity.Pid, identity.StartTime, spec.Cgroup);
+        QemuVm? vm = null;
+        try
+        {
+            vm = await QemuVm.AttachAsync(record, process, _processes.Time, cancellationToken).ConfigureAwait(false);
+            if (spec.Restore is not null)
+                await WaitForRestoreAsync(vm, cancellationToken).ConfigureAwait(false);
+            await vm.ResumeAsync(cancellationToken).ConfigureAwait(false);
+            await vm.ObserveAsync(cancellationToken).ConfigureAwait(false);
+            return vm;
+        }
+        catch (Exception e) when (e is VmmException or IOException)
+        {
+            // A QEMU that is on its way out says why on standard error.
+            var words = await DescribeFailureAsync(process, e).ConfigureAwait(false);
+            await DisposeAsync(vm, process).ConfigureAwait(false);
+            throw new VmmException($"qemu VM {spec.Id} could not be launched: {words}", e);
+        }
+        catch
+        {
+            await DisposeAsync(vm, process).ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    private async Task WaitForRestoreAsync(QemuVm vm, CancellationToken cancellationToken)
+    {
+        while (await vm.GetStatusAsync(cancellationToken).ConfigureAwait(false) == "inmigrate")
+            await Task.Delay(s_restorePoll, _processes.Time, cancellationToken).ConfigureAwait(false);
+    }
+
+    private async Task<string> DescribeFailureAsync(VmmProcess process, Exception error)
+    {
+        try
+        {
+            await process.Exited.WaitAsync(TimeSpan.FromSeconds(2), _processes.Time).ConfigureAwait(false);
+            return await process.DescribeEndAsync().ConfigureAwait(false);
+        }
+        catch (TimeoutException)
+        {
+            var words = process.ReadOutput().Trim();
+            return words.Length == 0 ? error.Message : $"{error.Message}: {words}";
+        }
+    }
+
+    private async Task<string> GetVersionAsync(CancellationToken cancellationToken)
+    {
+        if (_version is not null)
+            return _version;
+        var program = Executable.Find(_options.Qemu) ?? throw new VmmException($"{_options.Qemu} is not installed: install the package qemu-system-x86");
+        try
+        {
+            var words = await CommandRunner.RunCheckedAsync(program, ["--version"], cancellationToken: cancellationToken).ConfigureAwait(false);
+            return _version = ParseVersion(words) ?? throw new VmmException($"{program} --version says no version: {words.Split('\n')[0]}");
+        }
+        catch (CommandException e)
+        {
+            throw new VmmException(e.Message, e);
+        }
+    }
+
+    /// <summary>"QEMU emulator version 7.2.22 (Debian …)" → "7.2.22".</summary>
+    internal static string? ParseVersion(string text)
+    {
+        const string Before = "version ";
+        var at = text.IndexOf(Before, StringComparison.Ordinal);
+        if (at < 0)
+            return null;
+        var version = new string([.. text.AsSpan(at + Before.Length).ToString().TakeWhile(c => char.IsAsciiDigit(c) || c == '.')]);
+        return version.Length == 0 ? null : version;
+    }
+
+    private static Microsoft.Win32.SafeHandles.SafeFileHandle OpenSnapshot(VmSnapshot snapshot)
+    {
+        var path = Path.Combine(snapshot.Directory, SnapshotFile);
+        try
+        {
+            return File.OpenHandle(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new VmmException($"snapshot {path} cannot be read: {e.Message}", e);
+        }
+    }
+
+    private static async Task DisposeAsync(QemuVm? vm, VmmProcess process)
+    {
+        if (vm is not null)
+            await vm.DisposeAsync().ConfigureAwait(false);
+        else
+            process.Dispose();
+    }
+}
