@@ -48,7 +48,8 @@ public sealed class BootedGuestHarness : VmmHarness
             Need.Missing("it needs a guest kernel (./dev setup makes it)");
         var data = Path.Combine(RepositoryRoot.Path, "artifacts", "test", "vmm");
         Directory.CreateDirectory(data);
-        var boot = await new GuestBoot(kernels, data, init).PrepareAsync(CancellationToken.None);
+        // The kernel's own words say where a boot that hangs stopped.
+        var boot = await new GuestBoot(kernels, data, init).PrepareAsync(CancellationToken.None) with { ExtraArguments = "loglevel=6" };
         var own = options with { CgroupRoot = $"ravel-test-{Environment.ProcessId}" };
         return new BootedGuestHarness(VmmDrivers.Create(own), CgroupTree.Detect(own.CgroupRoot), boot, await MakeRootfsAsync(data));
     }
