@@ -31,6 +31,7 @@ internal static class RootCommands
             UpCommand.Create(),
             DownCommand.Create(),
             DoctorCommand.Create(),
+            InfoCommand.Create(),
             RunCommand.Create(),
             RunCommand.CreateOnly(),
             PsCommand.Create(),
@@ -55,10 +56,23 @@ internal static class RootCommands
             root.Subcommands.Add(command);
 
         // Docker's own short cuts, for fingers that know them.
-        var pull = ImageCommands.Pull();
-        pull.Hidden = true;
-        root.Subcommands.Add(pull);
+        root.Subcommands.Add(Hidden("pull", ImageCommands.Pull()));
+        root.Subcommands.Add(Hidden("images", ImageCommands.List()));
+        root.Subcommands.Add(Hidden("rmi", ImageCommands.Remove()));
         return root;
+    }
+
+    private static CliCommand Hidden(string name, CliCommand command)
+    {
+        command.Hidden = true;
+        if (command.Name == name)
+            return command;
+        var renamed = new CliCommand(name, command.Description ?? "") { Hidden = true, Usage = command.Usage, Examples = command.Examples, Run = command.Run };
+        foreach (var option in command.Options)
+            renamed.Options.Add(option);
+        foreach (var argument in command.Arguments)
+            renamed.Arguments.Add(argument);
+        return renamed;
     }
 
     private static CliCommand Version() => new("version", "Show the version of ravel")

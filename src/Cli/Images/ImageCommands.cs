@@ -18,7 +18,6 @@ internal static class ImageCommands
         {
             Examples = ["ravel image pull debian:12", "ravel image ls"],
         };
-        group.Aliases.Add("images");
         group.Subcommands.Add(Pull());
         group.Subcommands.Add(List());
         group.Subcommands.Add(Remove());
@@ -83,7 +82,7 @@ internal static class ImageCommands
         return command;
     }
 
-    private static CliCommand List()
+    public static CliCommand List()
     {
         var quiet = CliOptions.Flag("--quiet", "Print digests only", "-q");
         var whole = CliOptions.Flag("--no-trunc", "Print whole digests");
@@ -110,7 +109,7 @@ internal static class ImageCommands
         return command;
     }
 
-    private static CliCommand Remove()
+    public static CliCommand Remove()
     {
         var references = new Argument<string[]>("IMAGE") { Arity = ArgumentArity.OneOrMore };
         references.CompletionSources.Add(Completions.Images);

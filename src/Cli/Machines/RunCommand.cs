@@ -1,3 +1,4 @@
+using Ravel.Cli.Errors;
 using Ravel.Cli.Images;
 using Ravel.Cli.Output;
 using Ravel.Cli.Parsing;
@@ -12,6 +13,10 @@ internal static class RunCommand
     {
         var options = new RunOptions();
         var detach = CliOptions.Flag("--detach", "Print the machine's id and leave it running", "-d");
+        // Known only so that the error can say how it is done here.
+        var interactive = CliOptions.Flag("--interactive", "", "-i");
+        var tty = CliOptions.Flag("--tty", "", "-t");
+        interactive.Hidden = tty.Hidden = true;
         var command = new CliCommand("run", "Run an image as a microVM and show its output")
         {
             Usage = "[OPTIONS] IMAGE [COMMAND [ARG...]]",
@@ -26,6 +31,11 @@ internal static class RunCommand
             RunsWorkload = true,
             Run = async session =>
             {
+                if (session.Get(interactive) || session.Get(tty))
+                {
+                    throw CliException.Usage(
+                        "run", "a workload gets no standard input and no terminal", "start it with -d, then: ravel exec -it MACHINE sh");
+                }
                 var request = options.Request(session, skipLaunch: false);
                 await PullAsync(session, request.Config);
                 // Not cancelled by a signal: half a creation would leave a machine that nobody knows of.
@@ -43,6 +53,8 @@ internal static class RunCommand
         };
         command.Options.Add(detach);
         options.AddTo(command);
+        command.Options.Add(interactive);
+        command.Options.Add(tty);
         return command;
     }
 

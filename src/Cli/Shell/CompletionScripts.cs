@@ -47,7 +47,11 @@ internal static class CompletionScripts
             local -a candidates
             local line
             while IFS= read -r line; do
-                candidates+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}")
+                # _describe wants value:remark, with the colons of the value escaped.
+                case "$line" in
+                    *$'\t'*) candidates+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}") ;;
+                    *) candidates+=("${line//:/\\:}") ;;
+                esac
             done < <(ravel __complete "${(@)words[2,CURRENT]}" 2>/dev/null)
             if ((${#candidates})); then
                 _describe 'ravel' candidates

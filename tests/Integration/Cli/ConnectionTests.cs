@@ -115,6 +115,37 @@ public sealed class ConnectionTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Info_shows_the_node_and_what_is_allocated()
+    {
+        var node = new NodeSummary
+        {
+            Id = "node-1",
+            Vmm = "qemu",
+            VmmVersion = "7.2",
+            Accelerator = "tcg",
+            Architecture = "x86_64",
+            Capacity = new NodeResources(8, 24 * 1024, 100 * 1024, 64),
+            Allocated = new NodeResources(2, 512, 2048, 2),
+        };
+        _api.OnJson("GET /v1/server", new ServerInfo { Version = "0.1.0", Node = node }, ApiJson.Default.ServerInfo);
+
+        var result = await _api.RavelAsync("info");
+
+        Assert.Equal(
+            $"""
+            Server:    {_api.Url}, version 0.1.0
+            Node:      node-1 (x86_64)
+            VMM:       qemu 7.2, tcg
+            Machines:  2
+            CPUs:      2 of 8 allocated
+            Memory:    512 MiB of 24 GiB allocated
+            Disk:      2048 MiB of 100 GiB allocated
+
+            """,
+            result.Output);
+    }
+
+    [Fact]
     public async Task Down_where_nothing_is_up_says_so_and_succeeds()
     {
         var result = await _api.RavelAsync("down", "--data", _home);
