@@ -1,4 +1,5 @@
 using Ravel.Bench;
+using Ravel.Bench.Network;
 using Ravel.Bench.Start;
 using Ravel.Bench.Tools;
 
@@ -6,6 +7,7 @@ using Ravel.Bench.Tools;
 BenchCommand[] benchmarks =
 [
     StartBenchmark.Command,
+    NetworkBenchmark.Command,
 ];
 BenchCommand[] tools =
 [
