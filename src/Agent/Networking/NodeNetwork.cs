@@ -42,6 +42,9 @@ public sealed class NodeNetwork : INodeNetwork, IDisposable
         _table = new Coalescer(ReplaceTableAsync);
     }
 
+    /// <summary>No instance is attached: none runs on this node.</summary>
+    public bool IsEmpty => _attachments.IsEmpty;
+
     /// <inheritdoc/>
     public async Task ReconcileAsync(IReadOnlyCollection<NetworkAttachment> wanted, CancellationToken cancellationToken)
     {

@@ -1,0 +1,157 @@
+using System.Net;
+using System.Net.Sockets;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Ravel.Agent;
+using Ravel.Agent.Hosting;
+using Ravel.Agent.Networking;
+using Ravel.ControlPlane;
+using Ravel.Images;
+using Ravel.Vmm;
+using Ravel.Vmm.Boot;
+
+namespace Ravel.Daemon;
+
+/// <summary>
+/// <c>raveld run</c>: the roles of one host. Agent and server are two web applications, so that the node's RPCs are served
+/// on its Unix socket and nowhere else:
+/// <list type="number">
+/// <item>claim the host slot (one raveld per data directory);</item>
+/// <item>start the agent: it adopts what is running before it accepts work;</item>
+/// <item>bring the database up to date, start the server, write <c>client.json</c>;</item>
+/// <item>until SIGTERM or a shutdown over the API; what still runs then runs on, and is adopted by the next raveld.</item>
+/// </list>
+/// </summary>
+internal static class RunCommand
+{
+    public static async Task<int> RunAsync(string[] args)
+    {
+        if (!RunOptions.TryParse(args, Environment.GetEnvironmentVariable, out var options, out var error))
+            return Refuse(error, Usage.ExitCode);
+        if (!Environment.IsPrivilegedProcess)
+            return Refuse("raveld run: making networks and control groups takes root; run it with sudo", 1);
+        try
+        {
+            Directory.CreateDirectory(options.DataDirectory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+            using var slot = await HostSlot.ClaimAsync(
+                new HostSlotOptions { DataDirectory = options.DataDirectory }, TimeProvider.System, CancellationToken.None);
+            await ServeAsync(options, slot);
+            return 0;
+        }
+        catch (Exception e) when (e is HostSlotException or VmmException or ImageException or NetworkException or IOException
+                                      or UnauthorizedAccessException or ArgumentException)
+        {
+            return Refuse($"raveld run: {e.Message}", 1);
+        }
+    }
+
+    private static async Task ServeAsync(RunOptions options, HostSlot slot)
+    {
+        var nodeSocket = Path.Combine(slot.RunDirectory, "node.sock");
+        File.Delete(nodeSocket);
+        await using var agent = await BuildAgentAsync(options, slot, nodeSocket);
+        await using var server = BuildServer(options, nodeSocket);
+        var bootstrap = await server.Services.EnsureBootstrapAsync(CancellationToken.None);
+
+        await agent.StartAsync();
+        await server.StartAsync();
+        await ClientFile.WriteAsync(options.DataDirectory, Address(server), bootstrap, server.Services);
+        server.Logger.LogInformation("Ravel {Version} serves {Address}", DaemonVersion.Text, Address(server));
+
+        await server.WaitForShutdownAsync();
+        await agent.StopAsync();
+        var network = agent.Services.GetRequiredService<NodeNetwork>();
+        if (network.IsEmpty)
+        {
+            await network.RemoveEverythingAsync(CancellationToken.None);
+            await slot.ReleaseAsync(TimeProvider.System);
+        }
+    }
+
+    private static async Task<WebApplication> BuildAgentAsync(RunOptions options, HostSlot slot, string socket)
+    {
+        var builder = CreateBuilder();
+        builder.WebHost.ConfigureKestrel(kestrel => kestrel.ListenUnixSocket(socket, listen => listen.Protocols = HttpProtocols.Http2));
+        var vmm = VmmOptions.FromEnvironment(Environment.GetEnvironmentVariable) with { Driver = options.Vmm };
+        var boot = new GuestBoot(new KernelCatalog(options.KernelDirectory), options.DataDirectory, options.InitPath);
+        var images = await ImageStore.OpenAsync(
+            new ImageStoreOptions { DataDirectory = options.DataDirectory }, TimeProvider.System, CancellationToken.None);
+        builder.Services
+            .AddSingleton(TimeProvider.System)
+            .AddSingleton(slot)
+            .AddSingleton(new NodeNetworkOptions())
+            .AddSingleton<NodeNetwork>()
+            .AddSingleton<INodeNetwork>(services => services.GetRequiredService<NodeNetwork>())
+            .AddSingleton(VmmDrivers.Create(vmm))
+            .AddSingleton<IImageStore>(images)
+            .AddAgent(AgentOptions.For(slot, options.DataDirectory, boot.PrepareAsync));
+        var app = builder.Build();
+        app.MapAgent();
+        return app;
+    }
+
+    private static WebApplication BuildServer(RunOptions options, string nodeSocket)
+    {
+        var builder = CreateBuilder();
+        var endPoint = options.Listen ?? FreeEndPoint(ClientFile.TryReadEndPoint(options.DataDirectory));
+        builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(endPoint));
+        builder.Services.AddControlPlane(new ControlPlaneOptions
+        {
+            DatabasePath = Path.Combine(options.DataDirectory, "server.db"),
+            NodeSocketPath = nodeSocket,
+            Version = DaemonVersion.Text,
+        });
+        var app = builder.Build();
+        app.MapControlPlane();
+        return app;
+    }
+
+    private static WebApplicationBuilder CreateBuilder()
+    {
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.Logging.ClearProviders().AddSimpleConsole(console =>
+        {
+            console.SingleLine = true;
+            console.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ ";
+            console.UseUtcTimestamp = true;
+        });
+        builder.Logging.SetMinimumLevel(LogLevel.Information).AddFilter("Microsoft", LogLevel.Warning).AddFilter("Grpc", LogLevel.Warning);
+        builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(5));
+        return builder;
+    }
+
+    /// <summary>The last address again, so that clients find the server where it was; else the default; else any free port.</summary>
+    private static IPEndPoint FreeEndPoint(IPEndPoint? last)
+    {
+        foreach (var candidate in new[] { last, IPEndPoint.Parse(RunOptions.DefaultListen) })
+        {
+            if (candidate is not null && IsFree(candidate))
+                return candidate;
+        }
+        return new IPEndPoint(IPAddress.Loopback, 0);
+    }
+
+    private static bool IsFree(IPEndPoint endPoint)
+    {
+        using var probe = new Socket(endPoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+        try
+        {
+            probe.Bind(endPoint);
+            return true;
+        }
+        catch (SocketException)
+        {
+            return false;
+        }
+    }
+
+    private static string Address(WebApplication server) =>
+        server.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First();
+
+    private static int Refuse(string message, int exitCode)
+    {
+        Console.Error.WriteLine(message);
+        return exitCode;
+    }
+}

@@ -1,0 +1,74 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Net;
+
+namespace Ravel.Daemon;
+
+/// <summary>The command line of <c>raveld run</c>, over the environment, over the defaults.</summary>
+internal sealed record RunOptions
+{
+    public const string DefaultListen = "127.0.0.1:7717";
+
+    public required string DataDirectory { get; init; }
+
+    /// <summary>Null: the last one, else the default, else any free port of the loopback address.</summary>
+    public IPEndPoint? Listen { get; init; }
+
+    public required string Vmm { get; init; }
+
+    public string? KernelDirectory { get; init; }
+
+    public string? InitPath { get; init; }
+
+    public static bool TryParse(
+        IReadOnlyList<string> args,
+        Func<string, string?> environment,
+        [NotNullWhen(true)] out RunOptions? options,
+        [NotNullWhen(false)] out string? error)
+    {
+        options = null;
+        var values = new Dictionary<string, string>(StringComparer.Ordinal);
+        for (var i = 0; i < args.Count; i++)
+        {
+            var (name, value) = args[i].Split('=', 2) is [var left, var right] ? (left, right) : (args[i], null);
+            if (name is not ("--data" or "--listen" or "--vmm" or "--kernel" or "--init"))
+            {
+                error = $"raveld run: '{args[i]}' is not an option; see raveld --help";
+                return false;
+            }
+            value ??= i + 1 < args.Count ? args[++i] : null;
+            if (string.IsNullOrEmpty(value))
+            {
+                error = $"raveld run: {name} needs a value";
+                return false;
+            }
+            values[name] = value;
+        }
+
+        IPEndPoint? listen = null;
+        if (values.TryGetValue("--listen", out var address) && !TryParseEndPoint(address, out listen))
+        {
+            error = $"raveld run: --listen {address} is not ADDRESS:PORT, such as {DefaultListen}";
+            return false;
+        }
+
+        options = new RunOptions
+        {
+            DataDirectory = Path.GetFullPath(values.GetValueOrDefault("--data") ?? environment("RAVEL_DATA") ?? "/var/lib/ravel"),
+            Listen = listen,
+            Vmm = values.GetValueOrDefault("--vmm") ?? environment("RAVEL_VMM") ?? "qemu",
+            KernelDirectory = values.GetValueOrDefault("--kernel") ?? environment("RAVEL_KERNEL"),
+            InitPath = values.GetValueOrDefault("--init"),
+        };
+        error = null;
+        return true;
+    }
+
+    /// <summary>Unlike <see cref="IPEndPoint.TryParse(string, out IPEndPoint)"/>, wants the port.</summary>
+    private static bool TryParseEndPoint(string text, [NotNullWhen(true)] out IPEndPoint? endPoint)
+    {
+        endPoint = null;
+        return text.LastIndexOf(':') is var colon and > 0
+            && ushort.TryParse(text[(colon + 1)..], out _)
+            && IPEndPoint.TryParse(text, out endPoint);
+    }
+}

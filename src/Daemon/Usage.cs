@@ -1,0 +1,27 @@
+namespace Ravel.Daemon;
+
+/// <summary>What <c>raveld --help</c> prints, and the exit code of a command line it does not understand.</summary>
+internal static class Usage
+{
+    /// <summary>EX_USAGE of sysexits(3).</summary>
+    public const int ExitCode = 64;
+
+    public const string Text = """
+        raveld - runs OCI images as microVMs
+
+        Usage:
+          raveld run [options]             serve the API and run machines until SIGTERM; machines run on
+          raveld rootfs build [options]    turn an image into a root file system, without daemon or root
+          raveld doctor [--json] [...]     what this host can do, and how to mend what it can't
+          raveld version
+
+        Options of run:
+          --data DIR             where everything is kept (default /var/lib/ravel)
+          --listen ADDRESS:PORT  of the API (default 127.0.0.1:7717, or a free port when that is taken)
+          --vmm NAME             qemu or firecracker (default qemu; environment RAVEL_VMM)
+          --kernel DIR           guest kernel: a directory with vmlinuz and modules/ (environment RAVEL_KERNEL)
+          --init FILE            ravel-init (default: next to raveld)
+
+        ravel up and ravel down start and end it for you.
+        """;
+}
