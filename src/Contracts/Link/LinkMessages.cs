@@ -101,6 +101,12 @@ public sealed record GuestConfig
 
     public required ProcessConfig Workload { get; init; }
 
+    /// <summary>
+    /// The host feeds the workload's standard input over stream 3, in every session from offset 0. Otherwise it is /dev/null
+    /// (or a silent terminal).
+    /// </summary>
+    public bool HasStdin { get; init; }
+
     public NetworkConfig? Network { get; init; }
 
     /// <summary>Seed for the kernel's random pool, base64 of at least 32 bytes.</summary>

@@ -34,7 +34,7 @@ public static class Need
         throw new MissingNeedException(IsCi ? $"In CI nothing may be missing, but {reason}." : $"{Xunit.v3.DynamicSkipToken.Value}{reason}");
     }
 
-    internal static string? FindProgram(string name) =>
+    public static string? FindProgram(string name) =>
         $"{Environment.GetEnvironmentVariable("PATH")}:/usr/sbin:/sbin"
             .Split(':', StringSplitOptions.RemoveEmptyEntries)
             .Select(directory => Path.Combine(directory, name))
