@@ -27,7 +27,7 @@ public sealed class RavelProcess : IDisposable
         _error = ReadAsync(process.StandardError, _errorSoFar);
     }
 
-    /// <summary>What <c>./dev build</c> published or what the compiler left, whichever is newer.</summary>
+    /// <summary>What <c>./dev build</c> published, unless the sources are newer; then what the compiler left.</summary>
     public static string Binary { get; } = FindBinary();
 
     public int Pid => _process.Id;
@@ -137,13 +137,19 @@ public sealed class RavelProcess : IDisposable
 
     private static string FindBinary()
     {
-        var artifacts = Path.Combine(RepositoryRoot.Path, "artifacts");
-        // What the compiler leaves is a launcher and ravel.dll; the date that counts is the latter's.
-        string[] built = ["bin/ravel", "dotnet/bin/Cli/debug_linux-x64/ravel", "dotnet/bin/Cli/release_linux-x64/ravel"];
+        var root = RepositoryRoot.Path;
+        var published = Path.Combine(root, "artifacts/bin/ravel");
+        var newestSource = new[] { "src/Cli", "src/Contracts" }
+            .SelectMany(directory => Directory.EnumerateFiles(Path.Combine(root, directory), "*.cs", SearchOption.AllDirectories))
+            .Max(File.GetLastWriteTimeUtc);
+        if (File.Exists(published) && File.GetLastWriteTimeUtc(published) > newestSource)
+            return published;
+        string[] built = ["debug_linux-x64", "release_linux-x64"];
         return built
-            .Select(path => Path.Combine(artifacts, path))
+            .Select(configuration => Path.Combine(root, "artifacts/dotnet/bin/Cli", configuration, "ravel"))
             .Where(File.Exists)
-            .OrderByDescending(path => File.GetLastWriteTimeUtc(File.Exists($"{path}.dll") ? $"{path}.dll" : path))
+            // What the compiler leaves is a launcher that hardly changes, and ravel.dll.
+            .OrderByDescending(path => File.GetLastWriteTimeUtc($"{path}.dll"))
             .FirstOrDefault() ?? throw new FileNotFoundException("ravel has not been built; run ./dev build");
     }
 }
