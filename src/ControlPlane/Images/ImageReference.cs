@@ -51,7 +51,7 @@ internal static class ImageReference
         var repository = isRegistry ? name[(slash + 1)..] : name;
         if (!isRegistry && slash < 0)
             repository = "library/" + repository;
-        if (!registry.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '-' or ':' or '[' or ']') || !IsRepository(repository))
+        if (!IsRegistry(registry) || !IsRepository(repository))
             return false;
 
         reference = new ImageRef
@@ -63,6 +63,11 @@ internal static class ImageReference
         };
         return true;
     }
+
+    /// <summary>A host name or address with a port at most; the node reads it more closely.</summary>
+    private static bool IsRegistry(string registry) =>
+        (char.IsAsciiLetterOrDigit(registry[0]) || registry[0] == '[')
+        && registry.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '-' or ':' or '[' or ']');
 
     private static bool IsRepository(string repository)
     {

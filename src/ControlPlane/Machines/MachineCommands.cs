@@ -83,14 +83,14 @@ internal sealed class MachineCommands(
                 row.Take(intent, now);
             },
             cancellationToken);
-        Changed(key.Id);
+        Changed(current.Row.Id);
         return await machines.ShowAsync(key, cancellationToken);
     }
 
     /// <summary>Metadata is not part of what runs: it changes without a new generation.</summary>
     public async Task ChangeMetadataAsync(MachineKey key, Action<Dictionary<string, string>> change, CancellationToken cancellationToken)
     {
-        await machines.ChangeAsync(
+        var (machine, _) = await machines.ChangeAsync(
             key,
             "update",
             (row, now) =>
@@ -104,7 +104,7 @@ internal sealed class MachineCommands(
                 row.UpdatedAt = now;
             },
             cancellationToken);
-        changes.Notify(key.Id);
+        changes.Notify(machine.Row.Id);
     }
 
     private async Task<string> ChangeAsync(
@@ -114,7 +114,7 @@ internal sealed class MachineCommands(
         Allocation? allocation,
         CancellationToken cancellationToken)
     {
-        var (_, previous) = await machines.ChangeAsync(
+        var (machine, previous) = await machines.ChangeAsync(
             key,
             eventType,
             (row, now) =>
@@ -124,7 +124,7 @@ internal sealed class MachineCommands(
                     row.ReservationId = allocation.ReservationId;
             },
             cancellationToken);
-        Changed(key.Id);
+        Changed(machine.Row.Id);
         return previous;
     }
 

@@ -4,6 +4,7 @@ using Ravel.ControlPlane.Events;
 using Ravel.ControlPlane.Problems;
 using Ravel.ControlPlane.Storage;
 using Ravel.Contracts.Api;
+using Ravel.Contracts.Ids;
 using Rpc = Ravel.Contracts.Node;
 
 namespace Ravel.ControlPlane.Machines;
@@ -11,7 +12,7 @@ namespace Ravel.ControlPlane.Machines;
 /// <summary>A machine and the name of its app.</summary>
 internal sealed record StoredMachine(MachineRow Row, string App);
 
-/// <summary>Which machines a caller means: always inside one namespace.</summary>
+/// <summary>Which machine a caller means, always inside one namespace. <paramref name="Id"/>: its id, or its name while it lives.</summary>
 internal sealed record MachineKey(string Tenant, string App, string Id);
 
 internal sealed class MachineStore(Database database, TimeProvider time)
@@ -170,7 +171,10 @@ internal sealed class MachineStore(Database database, TimeProvider time)
     {
         var app = await db.Apps.AsNoTracking().FirstOrDefaultAsync(a => a.Namespace == key.Tenant && a.Name == key.App, cancellationToken)
             ?? throw ProblemException.AppNotFound(key.App);
-        var row = await db.Machines.FirstOrDefaultAsync(m => m.Id == key.Id && m.AppId == app.Id, cancellationToken)
+        // A name can look like an id; then it is one.
+        var row = await (MachineId.TryParse(key.Id, out _)
+                ? db.Machines.FirstOrDefaultAsync(m => m.Id == key.Id && m.AppId == app.Id, cancellationToken)
+                : db.Machines.FirstOrDefaultAsync(m => m.AppId == app.Id && m.LiveName == key.Id, cancellationToken))
             ?? throw ProblemException.MachineNotFound(key.Id);
         return new StoredMachine(row, app.Name);
     }

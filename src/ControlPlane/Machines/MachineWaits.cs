@@ -1,5 +1,6 @@
 using Ravel.ControlPlane.Problems;
 using Ravel.Contracts.Api;
+using Ravel.Contracts.Ids;
 
 namespace Ravel.ControlPlane.Machines;
 
@@ -15,6 +16,7 @@ internal sealed class MachineWaits(MachineStore machines, MachineChanges changes
     /// <exception cref="ProblemException"><c>timeout</c>, or <c>illegal-state</c> when it can't come to that any more.</exception>
     public async Task WaitAsync(MachineKey key, string wanted, string? instanceId, TimeSpan limit, CancellationToken cancellationToken)
     {
+        key = await ByIdAsync(key, cancellationToken);
         using var subscription = changes.Subscribe(key.Id);
         var deadline = time.GetTimestamp() + (long)(limit.TotalSeconds * time.TimestampFrequency);
         while (true)
@@ -43,6 +45,7 @@ internal sealed class MachineWaits(MachineStore machines, MachineChanges changes
     /// <summary>Returns when the machine's node has heard of it: before that the node can't answer for it.</summary>
     public async Task<StoredMachine> WaitUntilAcceptedAsync(MachineKey key, TimeSpan limit, CancellationToken cancellationToken)
     {
+        key = await ByIdAsync(key, cancellationToken);
         using var subscription = changes.Subscribe(key.Id);
         var deadline = time.GetTimestamp() + (long)(limit.TotalSeconds * time.TimestampFrequency);
         while (true)
@@ -56,4 +59,8 @@ internal sealed class MachineWaits(MachineStore machines, MachineChanges changes
             await subscription.Wakeup.WaitAsync(left, time, cancellationToken);
         }
     }
+
+    /// <summary>By the id, which stays when the name is given up.</summary>
+    private async Task<MachineKey> ByIdAsync(MachineKey key, CancellationToken cancellationToken) =>
+        MachineId.TryParse(key.Id, out _) ? key : key with { Id = (await machines.GetAsync(key, cancellationToken)).Row.Id };
 }

@@ -241,6 +241,20 @@ public sealed class MachineApiTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_machine_answers_to_its_name_while_it_lives()
+    {
+        var machine = await StartedAsync("front");
+        var byName = await _host.Client.GetAsync("/v1/apps/web/machines/front").ReadAsync(ApiJson.Default.Machine);
+        Assert.Equal(machine.Id, byName.Id);
+        await _host.Client.PostAsync("/v1/apps/web/machines/front/stop", null).OkAsync();
+        await _host.Client.GetAsync("/v1/apps/web/machines/front/wait?state=stopped").OkAsync();
+        var destroyed = _host.Client.GetAsync("/v1/apps/web/machines/front/wait?state=destroyed");
+        await _host.Client.DeleteAsync("/v1/apps/web/machines/front").OkAsync();
+        await destroyed.OkAsync();
+        Assert.Equal(ProblemCodes.MachineNotFound, (await _host.Client.GetAsync("/v1/apps/web/machines/front").ProblemAsync()).Code);
+    }
+
+    [Fact]
     public async Task Waiting_for_started_does_not_miss_a_job_that_ended_at_once()
     {
         var machine = await StartedAsync();
