@@ -1,4 +1,5 @@
 using Ravel.Bench;
+using Ravel.Bench.Images;
 using Ravel.Bench.Network;
 using Ravel.Bench.Start;
 using Ravel.Bench.Tools;
@@ -8,11 +9,13 @@ BenchCommand[] benchmarks =
 [
     StartBenchmark.Command,
     NetworkBenchmark.Command,
+    ImagesBench.Command,
 ];
 BenchCommand[] tools =
 [
     LeaksTool.Command,
     RegistryTool.Command,
+    OwnBuild.Command,
 ];
 
 var name = args.FirstOrDefault();
