@@ -27,7 +27,7 @@ public sealed record ImageRecipe(
     /// <summary>The image, from <c>artifacts/cache</c> or built into it. Safe when several processes ask at once.</summary>
     public async Task<OciLayout> BuildAsync(CancellationToken cancellationToken = default)
     {
-        var packages = await ResolveAsync(cancellationToken);
+        var packages = await ResolveAsync(Name, Packages, cancellationToken);
         var key = Key(packages);
         var place = Path.Combine(Cache, "images", $"{Name}-{key}");
         var layout = new OciLayout(Path.Combine(place, "layout"));
@@ -55,6 +55,13 @@ public sealed record ImageRecipe(
                 Directory.Delete(work, recursive: true);
         }
         return layout;
+    }
+
+    /// <summary>Unpacks one package into a tree, for recipes with layers of their own.</summary>
+    public static async Task UnpackAsync(string package, string root, CancellationToken cancellationToken)
+    {
+        foreach (var found in await ResolveAsync(package, [package], cancellationToken))
+            await RunAsync("dpkg", ["-x", await DownloadAsync(found, cancellationToken), root], cancellationToken);
     }
 
     private static string Cache => Path.Combine(RepositoryRoot.Path, "artifacts", "cache");
@@ -91,17 +98,18 @@ public sealed record ImageRecipe(
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..16];
     }
 
-    private async Task<IReadOnlyList<Package>> ResolveAsync(CancellationToken cancellationToken)
+    private static async Task<IReadOnlyList<Package>> ResolveAsync(
+        string name, IReadOnlyList<string> packages, CancellationToken cancellationToken)
     {
-        if (Packages.Count == 0)
+        if (packages.Count == 0)
             return [];
-        var lines = await RunAsync("apt-get", ["download", "--print-uris", .. Packages], cancellationToken);
+        var lines = await RunAsync("apt-get", ["download", "--print-uris", .. packages], cancellationToken);
         var found = lines.Split('\n', StringSplitOptions.RemoveEmptyEntries)
             .Where(line => line.StartsWith('\''))
             .Select(line => new Package(line.Split(' ')[1]))
             .ToList();
-        if (found.Count != Packages.Count)
-            throw new CommandException($"apt-get knows {found.Count} of the {Packages.Count} packages of {Name}; run apt-get update.");
+        if (found.Count != packages.Count)
+            throw new CommandException($"apt-get knows {found.Count} of the {packages.Count} packages of {name}; run apt-get update.");
         return found;
     }
 

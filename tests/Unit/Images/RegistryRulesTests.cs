@@ -1,0 +1,73 @@
+using System.Net;
+using Ravel.Images;
+using Ravel.Images.Registry;
+
+namespace Ravel.Unit.Images;
+
+/// <summary>Decisions of the registry client that need no registry.</summary>
+public sealed class RegistryRulesTests
+{
+    private static readonly RegistryOptions Options = new() { PlainHttpRegistries = ["plain.example:80", "any.example"] };
+
+    [Theory]
+    [InlineData("127.0.0.1:5000", "http://127.0.0.1:5000/")]
+    [InlineData("127.8.9.1", "http://127.8.9.1/")]
+    [InlineData("localhost:5000", "http://localhost:5000/")]
+    [InlineData("[::1]:5000", "http://[::1]:5000/")]
+    [InlineData("plain.example:80", "http://plain.example/")]
+    [InlineData("any.example:5000", "http://any.example:5000/")]
+    [InlineData("plain.example:81", "https://plain.example:81/")]
+    [InlineData("localhost.example", "https://localhost.example/")]
+    [InlineData("127.0.0.1.example", "https://127.0.0.1.example/")]
+    [InlineData("docker.io", "https://registry-1.docker.io/")]
+    public void Only_loopback_and_named_registries_are_spoken_to_without_tls(string registry, string address) =>
+        Assert.Equal(address, RegistryEndpoint.Of(registry, Options).ToString());
+
+    [Fact]
+    public void A_bearer_challenge_is_taken_apart()
+    {
+        var challenge = AuthenticationChallenge.Parse(
+            "Bearer realm=\"https://auth.example/token?x=1,2\",service=\"registry \\\"x\\\"\", scope=\"repository:a/b:pull\",error=invalid_token");
+        Assert.NotNull(challenge);
+        Assert.Equal("bearer", challenge.Scheme);
+        Assert.Equal("https://auth.example/token?x=1,2", challenge.Parameters["REALM"]);
+        Assert.Equal("registry \"x\"", challenge.Parameters["service"]);
+        Assert.Equal("invalid_token", challenge.Parameters["error"]);
+    }
+
+    [Theory]
+    [InlineData("Basic", "basic")]
+    [InlineData("Basic realm=\"unclosed", "basic")]
+    [InlineData("Bearer ,,,=,=", "bearer")]
+    [InlineData("Negotiate abc==", "negotiate")]
+    public void Odd_challenges_do_no_harm(string header, string scheme) =>
+        Assert.Equal(scheme, AuthenticationChallenge.Parse(header)?.Scheme);
+
+    [Theory]
+    [InlineData("https://index.docker.io/v1/", "docker.io", true)]
+    [InlineData("127.0.0.1:5000", "127.0.0.1:5000", true)]
+    [InlineData("http://Registry.example/v2/", "registry.example", true)]
+    [InlineData("registry.example", "evil-registry.example", false)]
+    [InlineData("registry.example:5000", "registry.example", false)]
+    public void Credentials_are_for_their_own_registry_only(string key, string registry, bool isFor) =>
+        Assert.Equal(isFor, DockerCredentials.IsFor(key, registry));
+
+    [Fact]
+    public void Pauses_double_stay_bounded_and_follow_the_registry()
+    {
+        Assert.Equal(TimeSpan.FromMilliseconds(500), RegistryRetry.Delay(Options, 1, null, 0.5));
+        Assert.Equal(TimeSpan.FromMilliseconds(2000), RegistryRetry.Delay(Options, 3, null, 0.5));
+        Assert.Equal(Options.MaxRetryDelay, RegistryRetry.Delay(Options, 1000, null, 0.5));
+        Assert.Equal(TimeSpan.FromSeconds(7), RegistryRetry.Delay(Options, 1, TimeSpan.FromSeconds(7), 0.5));
+        Assert.Equal(Options.MaxRetryDelay, RegistryRetry.Delay(Options, 1, TimeSpan.FromDays(7), 0.5));
+        Assert.Equal(TimeSpan.FromMilliseconds(500), RegistryRetry.Delay(Options, 1, TimeSpan.FromSeconds(-7), 0.5));
+    }
+
+    [Theory]
+    [InlineData(HttpStatusCode.TooManyRequests, true)]
+    [InlineData(HttpStatusCode.BadGateway, true)]
+    [InlineData(HttpStatusCode.NotFound, false)]
+    [InlineData(HttpStatusCode.Forbidden, false)]
+    public void Only_what_passes_by_itself_is_tried_again(HttpStatusCode status, bool again) =>
+        Assert.Equal(again, RegistryRetry.IsTransient(status));
+}
