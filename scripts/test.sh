@@ -60,8 +60,8 @@ run_suite() {
     local report=$RESULTS/$suite.xml status=0 began=$SECONDS counts
     $prefix "$ROOT/artifacts/dotnet/bin/$project/release/Ravel.$project" \
         -noLogo -noColor -longRunning 120 -result-xml "$report" "${arguments[@]}" </dev/null || status=$?
-    # The first line of the report with counts is <assembly … passed="3" failed="0" skipped="0" errors="0" …>.
-    counts=$(grep -m 1 '<assembly ' "$report" 2>/dev/null || true)
+    # The report's counts stand in <assembly … passed="3" failed="0" skipped="0" errors="0" …>.
+    counts=$(grep -o -m 1 '<assembly [^>]*' "$report" 2>/dev/null || true)
     local passed failed skipped errors
     passed=$(count passed "$counts") failed=$(count failed "$counts")
     skipped=$(count skipped "$counts") errors=$(count errors "$counts")
