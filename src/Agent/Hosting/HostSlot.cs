@@ -84,7 +84,14 @@ public sealed class HostSlot : IDisposable
             if (Directory.EnumerateFileSystemEntries(_options.BaseDirectory).All(entry => entry == lockPath))
             {
                 File.Delete(lockPath);
-                Directory.Delete(_options.BaseDirectory);
+                try
+                {
+                    Directory.Delete(_options.BaseDirectory);
+                }
+                catch (IOException) when (Directory.Exists(_options.BaseDirectory))
+                {
+                    // Another raveld came in between, and has a lock of its own there.
+                }
             }
         }
         Dispose();
