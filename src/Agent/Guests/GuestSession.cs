@@ -65,7 +65,7 @@ internal sealed class GuestSession : IAsyncDisposable
         _logger = logger;
     }
 
-    public void Start() => _running = Task.WhenAll(Task.Run(KeepLinkAsync), Task.Run(WatchVmmAsync));
+    public void Start() => _running = Task.WhenAll(Task.Run(() => GuardAsync(KeepLinkAsync)), Task.Run(() => GuardAsync(WatchVmmAsync)));
 
     /// <summary>Asks the workload to end, now and on every later link.</summary>
     public void Stop(StopWorkload stop)
@@ -98,6 +98,20 @@ internal sealed class GuestSession : IAsyncDisposable
         await _ending.CancelAsync();
         await _running;
         _ending.Dispose();
+    }
+
+    /// <summary>An error of the agent's own ends this task, not the process; nobody waits for it but <see cref="DisposeAsync"/>.</summary>
+    private async Task GuardAsync(Func<Task> task)
+    {
+        try
+        {
+            await task();
+        }
+        catch (Exception e)
+        {
+            if (!_ending.IsCancellationRequested)
+                _logger.LogError(e, "Instance {Instance} is no longer attended to", _instance);
+        }
     }
 
     private void Tell(HostMessage message)

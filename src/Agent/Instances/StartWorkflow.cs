@@ -66,6 +66,10 @@ internal sealed class StartWorkflow
         [.. spec.Ports.Select(port => new PortMapping(
             port.Protocol, port.HostAddress.Length == 0 ? null : port.HostAddress, (int)port.HostPort, (int)port.GuestPort))]);
 
+    /// <summary>Whether what an instance has of the network is still to be taken away: not once that step is undone.</summary>
+    public static bool IsAttached(InstanceRecord instance) =>
+        instance.State != InstanceState.Releasing || instance.Position?.Step is Network or Launch;
+
     private async Task<StartContext> EnsureImageAsync(StartContext context, CancellationToken cancellationToken)
     {
         var policy = context.Spec.PullPolicy switch

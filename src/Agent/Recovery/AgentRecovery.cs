@@ -49,7 +49,7 @@ internal sealed class AgentRecovery
     private static IReadOnlyCollection<NetworkAttachment> Attachments(IEnumerable<MachineRecord> records) =>
         [.. from record in records
             let instance = record.Instance
-            where instance?.Facts.Network is not null && IsLive(instance)
+            where instance?.Facts.Network is not null && IsLive(instance) && StartWorkflow.IsAttached(instance)
             select StartWorkflow.AttachmentOf(record.Id, instance.Id, record.AddressIndex, record.NetworkIndex, instance.Spec)];
 
     private static bool IsLive(InstanceRecord instance) =>

@@ -28,6 +28,9 @@ internal sealed class AgentFixture : IAsyncDisposable
         Time = time ?? TimeProvider.System;
         Directory.CreateDirectory(_root);
         File.WriteAllText(BootIdFile, "boot-1\n");
+        // No guest looks at it: a template that is there spares formatting one.
+        Directory.CreateDirectory(Path.Combine(DiskDirectory, "templates"));
+        File.WriteAllText(Path.Combine(DiskDirectory, "templates", "16.ext4"), "a disk\n");
         Images = new FakeImageStore(Path.Combine(_root, "images"));
         Images.Add(Image);
         Driver = new FakeVmmDriver(Time);
@@ -54,6 +57,8 @@ internal sealed class AgentFixture : IAsyncDisposable
     public int? CrashAtCommit { get; set; }
 
     public CrashSwitch Crash { get; private set; } = new();
+
+    public Task Crashed => Crash.Killed;
 
     /// <summary>Commits of the running agent.</summary>
     public int Commits { get; private set; }
@@ -205,6 +210,9 @@ internal sealed class AgentFixture : IAsyncDisposable
         await Service.ReadLogs(request, sink, FakeCall.Context());
         return sink.Items;
     }
+
+    /// <summary>What was under way with an agent that was killed ends as it may.</summary>
+    public void Abandon(Task task) => _ = task.ContinueWith(t => t.Exception, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
 
     public FakeVm VmOf(MachineId machine) => Driver.Vms[Status(machine)!.InstanceId];
 

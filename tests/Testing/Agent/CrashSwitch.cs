@@ -13,11 +13,19 @@ public sealed class SimulatedCrashException() : Exception("the agent was killed"
 /// </summary>
 public sealed class CrashSwitch
 {
+    private readonly TaskCompletionSource _killed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile bool _isDead;
 
     public bool IsDead => _isDead;
 
-    public void Kill() => _isDead = true;
+    /// <summary>Completes when the agent is killed.</summary>
+    public Task Killed => _killed.Task;
+
+    public void Kill()
+    {
+        _isDead = true;
+        _killed.TrySetResult();
+    }
 
     public void ThrowIfDead()
     {
