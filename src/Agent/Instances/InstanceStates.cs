@@ -297,4 +297,7 @@ internal sealed record DecisionContext(
     public int AddressIndex { get; init; }
 
     public int NetworkIndex { get; init; }
+
+    /// <summary>The node is going down: nothing new begins.</summary>
+    public bool IsNodeStopping { get; init; }
 }

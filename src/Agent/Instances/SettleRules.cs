@@ -18,8 +18,13 @@ internal static class SettleRules
                 [InstanceEffect.Remove],
                 []);
         }
-        if (machine.Desired == DesiredState.Started && machine.Generation > instance.Generation && !instance.IsInterrupted)
-            return InstanceStates.Begin(machine, context);
+        if (machine.Desired == DesiredState.Started && (machine.Generation > instance.Generation || instance.IsInterrupted))
+        {
+            if (!context.IsNodeStopping)
+                return InstanceStates.Begin(machine, context);
+            instance = instance with { IsInterrupted = true };
+            return InstanceStates.Change(machine, instance with { State = InstanceState.Ended }, context, [], ["waiting"]);
+        }
         if (ShallRestart(machine, instance))
         {
             var lives = LivedLong(instance, context) ? 1 : machine.ShortLives + 1;
@@ -35,7 +40,7 @@ internal static class SettleRules
             instance with { State = InstanceState.Ended },
             context,
             [],
-            [instance.IsInterrupted ? "waiting" : instance.Problem is null ? "stop" : "fail"]);
+            [instance.Problem is null ? "stop" : "fail"]);
     }
 
     private static bool ShallRestart(MachineRecord machine, InstanceRecord instance)

@@ -215,8 +215,8 @@ internal sealed partial class MachineActor
             return;
         }
         var due = deadline - _node.Services.Time.GetUtcNow();
-        if (due < TimeSpan.Zero)
-            due = TimeSpan.Zero;
+        // Timers count whole milliseconds: rounded down it would come too early to mean anything.
+        due = TimeSpan.FromMilliseconds(Math.Max(0, Math.Ceiling(due.TotalMilliseconds)));
         _timer ??= _node.Services.Time.CreateTimer(
             _ => _node.Mailboxes.Signal(Id), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         _timer.Change(due, Timeout.InfiniteTimeSpan);

@@ -53,7 +53,12 @@ internal sealed partial class MachineActor : IGuestObserver, IAsyncDisposable
         if (decision.Refusal is { } refusal)
             throw new InstanceException(refusal.Code, refusal.Message);
         if (!decision.IsChange)
+        {
+            // A clock that was set back makes a timer early.
+            if (happened is InstanceEvent.Tick)
+                SetTimer();
             return _record is null ? null : StatusOf.Machine(_record);
+        }
 
         var now = _node.Services.Time.GetUtcNow();
         Hold(decision.Next, put, now);
@@ -114,6 +119,7 @@ internal sealed partial class MachineActor : IGuestObserver, IAsyncDisposable
         {
             AddressIndex = put?.AddressIndex ?? 0,
             NetworkIndex = put?.NetworkIndex ?? 0,
+            IsNodeStopping = _node.IsGoingDown(),
         };
     }
 

@@ -25,6 +25,9 @@ internal sealed record NodeContext
     /// <summary>Cancelled when the agent goes down; instances run on.</summary>
     public required CancellationToken Stopping { get; init; }
 
+    /// <summary>Whether the node goes down with its instances.</summary>
+    public required Func<bool> IsGoingDown { get; init; }
+
     /// <summary>Called after every commit.</summary>
     public required Action Changed { get; init; }
 

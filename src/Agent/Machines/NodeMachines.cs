@@ -48,6 +48,7 @@ internal sealed class NodeMachines : IAsyncDisposable
             Ledger = ledger,
             Mailboxes = _mailboxes,
             Stopping = _stopping.Token,
+            IsGoingDown = () => _isGoingDown,
             Changed = Changed,
             Forget = Forget,
         };

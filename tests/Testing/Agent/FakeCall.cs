@@ -49,6 +49,12 @@ public sealed class CollectingWriter<T> : IServerStreamWriter<T>
 
     public WriteOptions? WriteOptions { get; set; }
 
+    public Task WriteAsync(T message, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return WriteAsync(message);
+    }
+
     public Task WriteAsync(T message)
     {
         lock (Items)
