@@ -57,7 +57,8 @@ internal static class NetworkSetup
     internal static (IPAddress Address, int PrefixLength) ParseAddress(string text)
     {
         var slash = text.IndexOf('/');
-        var ip = ParseIp(slash < 0 ? text : text[..slash]);
+        if (!IPAddress.TryParse(slash < 0 ? text : text[..slash], out var ip))
+            throw Invalid("address", text);
         var longest = ip.AddressFamily == AddressFamily.InterNetwork ? 32 : 128;
         if (slash < 0)
             return (ip, longest);
