@@ -70,12 +70,19 @@ internal sealed class NodeWatcher(
         try
         {
             var stored = 0;
+            var newest = acknowledged;
             var batch = new List<Rpc.NodeEvent>(Batch);
             while (stored < EventsPerStream && await queue.Reader.WaitToReadAsync(cancellationToken))
             {
                 batch.Clear();
                 while (batch.Count < Batch && queue.Reader.TryRead(out var report))
+                {
+                    // What a node delivers again costs nothing, and does not count towards a new stream: that would never end.
+                    if (report.Sequence <= newest)
+                        continue;
+                    newest = report.Sequence;
                     batch.Add(report);
+                }
                 await intake.StoreAsync(nodeId, batch, cancellationToken);
                 stored += batch.Count;
             }

@@ -128,6 +128,18 @@ public sealed class RestartTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_node_that_delivers_thousands_of_events_again_does_not_hold_up_new_ones()
+    {
+        var machine = await StartedAsync();
+        for (var i = 0; i < 5_000; i++)
+            _host.Node.Report(machine.Id.Value, "update", _ => { });
+        _host.Node.Exit(machine.Id.Value, 0);
+        await _host.Client.WaitAsync(machine, MachineStates.Stopped, 120);
+        Assert.True(_host.Node.Acknowledged.Count > 2);
+        Assert.Equal(200, (await _host.Client.GetAsync($"{ApiCalls.PathOf(machine)}/events?limit=200").ReadAsync(ApiJson.Default.IReadOnlyListMachineEvent)).Count);
+    }
+
+    [Fact]
     public async Task A_destroyed_machine_is_forgotten_after_its_retention()
     {
         await using var host = await ControlPlaneHost.StartAsync(
