@@ -1,4 +1,5 @@
 using Ravel.Vmm.Fake;
+using Ravel.Vmm.Firecracker;
 using Ravel.Vmm.Qemu;
 
 namespace Ravel.Vmm;
@@ -15,6 +16,7 @@ public static class VmmDrivers
         return options.Driver switch
         {
             QemuDriver.DriverName => new QemuDriver(options, time),
+            FirecrackerDriver.DriverName => new FirecrackerDriver(options, time),
             FakeVmmDriver.DriverName => new FakeVmmDriver(time),
             _ => throw new ArgumentException($"RAVEL_VMM is '{options.Driver}'; it has to be qemu, firecracker or fake."),
         };

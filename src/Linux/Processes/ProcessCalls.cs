@@ -103,6 +103,12 @@ internal static unsafe partial class ProcessCalls
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     public static partial SafeFileHandle open(string path, int flags, uint mode);
 
+    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int link(string existing, string name);
+
+    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int lchown(string path, int user, int group);
+
     [LibraryImport("libc", SetLastError = true)]
     public static partial SafeFileHandle fcntl(SafeHandle fd, int command, int argument);
 

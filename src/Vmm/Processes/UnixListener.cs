@@ -20,7 +20,7 @@ internal static class UnixListener
             File.Move(temporary, path, overwrite: true);
             return socket;
         }
-        catch (Exception e) when (e is SocketException or IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is SocketException or IOException or UnauthorizedAccessException or ArgumentException)
         {
             socket.Dispose();
             throw new VmmException($"socket {path} could not be made: {e.Message}", e);

@@ -10,6 +10,8 @@ internal sealed class VmmProcess : IDisposable
     /// <summary>How long a killed process may take to go; only one stuck in the kernel exceeds it.</summary>
     private static readonly TimeSpan s_killTimeout = TimeSpan.FromSeconds(30);
 
+    private static readonly TimeSpan s_endTimeout = TimeSpan.FromSeconds(2);
+
     private readonly PidFd _hold;
     private readonly OutputPipe? _output;
     private readonly TimeProvider _time;
@@ -46,6 +48,16 @@ internal sealed class VmmProcess : IDisposable
         var words = LastLines(ReadOutput());
         var end = status?.ToString() ?? "exit status unknown";
         return words.Length == 0 ? end : $"{end}: {words}";
+    }
+
+    /// <summary>
+    /// True when the process is gone, or goes within moments: one that stopped answering is usually on its way out, closing its sockets
+    /// before it is a zombie.
+    /// </summary>
+    public async Task<bool> EndsSoonAsync()
+    {
+        await Task.WhenAny(Exited, Task.Delay(s_endTimeout, _time)).ConfigureAwait(false);
+        return Exited.IsCompleted;
     }
 
     public async Task KillAsync(CancellationToken cancellationToken)

@@ -49,7 +49,7 @@ internal sealed class VmmProcessHost
 
     /// <summary>Starts the VMM's process.</summary>
     /// <exception cref="VmmException">It could not be started.</exception>
-    public VmmProcess Start(VmSpec spec, Cgroup cgroup, string program, IReadOnlyList<string> arguments, IReadOnlyList<SafeHandle> inherited)
+    public VmmProcess Start(VmSpec spec, Cgroup cgroup, string program, IReadOnlyList<string> arguments, IReadOnlyList<SafeHandle> inherited, string workingDirectory = "/")
     {
         var path = Path.Combine(spec.RunDirectory, OutputFile);
         OutputPipe? output = null;
@@ -61,6 +61,7 @@ internal sealed class VmmProcessHost
                 Cgroup = cgroup,
                 Output = path,
                 Inherited = inherited,
+                WorkingDirectory = workingDirectory,
             });
             return new VmmProcess(started.Hold, cgroup, output, started.Exited, Time);
         }
@@ -81,10 +82,12 @@ internal sealed class VmmProcessHost
 
     /// <summary>Ends all processes a launch in this directory may have started and removes their group and the driver's files.</summary>
     /// <param name="files">Names in the run directory besides those of this class.</param>
-    public async Task PurgeAsync(string runDirectory, IEnumerable<string> files, CancellationToken cancellationToken)
+    /// <param name="removeMore">What else to remove, once the processes are gone and before their mark is.</param>
+    public async Task PurgeAsync(string runDirectory, IEnumerable<string> files, CancellationToken cancellationToken, Action? removeMore = null)
     {
         if (LaunchMark.Read(runDirectory) is { } mark)
             await PurgeGroupAsync(_cgroups.Open(mark.Cgroup), cancellationToken).ConfigureAwait(false);
+        removeMore?.Invoke();
         if (!Directory.Exists(runDirectory))
             return;
         // The mark goes last: a purge that is cut short is done again from it.

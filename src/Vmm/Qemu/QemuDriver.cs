@@ -122,14 +122,12 @@ public sealed class QemuDriver : IVmmDriver
             await vm.DisposeAsync().ConfigureAwait(false);
             return null;
         }
-        catch when (process.Exited.IsCompleted)
+        catch (Exception e)
         {
+            var isGone = e is VmmException or IOException && await process.EndsSoonAsync().ConfigureAwait(false);
             await DisposeAsync(vm, process).ConfigureAwait(false);
-            return null;
-        }
-        catch
-        {
-            await DisposeAsync(vm, process).ConfigureAwait(false);
+            if (isGone)
+                return null;
             throw;
         }
     }
@@ -182,18 +180,12 @@ public sealed class QemuDriver : IVmmDriver
             await Task.Delay(s_restorePoll, _processes.Time, cancellationToken).ConfigureAwait(false);
     }
 
-    private async Task<string> DescribeFailureAsync(VmmProcess process, Exception error)
+    private static async Task<string> DescribeFailureAsync(VmmProcess process, Exception error)
     {
-        try
-        {
-            await process.Exited.WaitAsync(TimeSpan.FromSeconds(2), _processes.Time).ConfigureAwait(false);
+        if (await process.EndsSoonAsync().ConfigureAwait(false))
             return await process.DescribeEndAsync().ConfigureAwait(false);
-        }
-        catch (TimeoutException)
-        {
-            var words = process.ReadOutput().Trim();
-            return words.Length == 0 ? error.Message : $"{error.Message}: {words}";
-        }
+        var words = process.ReadOutput().Trim();
+        return words.Length == 0 ? error.Message : $"{error.Message}: {words}";
     }
 
     private async Task<string> GetVersionAsync(CancellationToken cancellationToken)

@@ -202,7 +202,7 @@ internal sealed class QemuVm : IVmm
             return new VmmExit(VmmExitKind.GuestPanic, console[panic..].Split('\n')[0].Trim());
         return reason == "guest-panicked"
             ? new VmmExit(VmmExitKind.GuestPanic, "the guest's kernel panicked")
-            : new VmmExit(VmmExitKind.GuestShutdown, reason == "guest-reset" ? "the guest rebooted" : "the guest powered off");
+            : new VmmExit(VmmExitKind.GuestShutdown, reason == "guest-reset" ? "the guest reset the machine" : "the guest powered off");
     }
 
     private async Task<byte[]> ReadRingAsync(CancellationToken cancellationToken)

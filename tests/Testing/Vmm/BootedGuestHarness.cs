@@ -60,38 +60,10 @@ public sealed class BootedGuestHarness : VmmHarness
     public override IReadOnlyList<string> WriteConsole(int bytes) =>
         Shell(string.Create(CultureInfo.InvariantCulture, $"head -c {bytes} /dev/zero | tr '\\0' x > /dev/console"));
 
-    public override IReadOnlyList<string> Leftovers(VmSpec spec)
-    {
-        var group = _cgroups.Open(spec.Cgroup);
-        return
-        [
-            .. group.Directories.Where(Directory.Exists),
-            .. Directory.EnumerateFileSystemEntries(spec.RunDirectory),
-            .. Processes(spec.Id),
-        ];
-    }
+    public override IReadOnlyList<string> Leftovers(VmSpec spec) => ProcessLeftovers.Of(spec, _cgroups);
 
     protected override IReadOnlyList<Drive> NewDrives(int number) =>
         [new Drive("root", _rootfs, ReadOnly: true), .. MarkedDrives(number)];
-
-    /// <summary>Processes that have the VM's id among their arguments.</summary>
-    private static IEnumerable<string> Processes(string id)
-    {
-        foreach (var directory in Directory.EnumerateDirectories("/proc").Where(path => char.IsAsciiDigit(Path.GetFileName(path)[0])))
-        {
-            string command;
-            try
-            {
-                command = File.ReadAllText(Path.Combine(directory, "cmdline"));
-            }
-            catch (IOException)
-            {
-                continue;
-            }
-            if (command.Split('\0').Contains(id))
-                yield return $"process {Path.GetFileName(directory)}: {command.Replace('\0', ' ')}";
-        }
-    }
 
     private static IReadOnlyList<string> Shell(string script) => [Busybox, "sh", "-c", script];
 

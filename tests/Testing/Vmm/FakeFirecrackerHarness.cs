@@ -1,0 +1,98 @@
+using System.Runtime.InteropServices;
+using Ravel.Linux.Cgroups;
+using Ravel.Testing.Needs;
+using Ravel.Vmm;
+using Ravel.Vmm.Firecracker;
+
+namespace Ravel.Testing.Vmm;
+
+/// <summary>
+/// The Firecracker driver with real processes that are not Firecracker (tests/FakeFirecracker) and, if asked, a jailer that is
+/// none: it lays out and starts what the real one would, without changing root, user or namespace.
+/// </summary>
+public sealed class FakeFirecrackerHarness : ScriptedGuestHarness
+{
+    private readonly CgroupTree _cgroups;
+
+    /// <param name="isJailed">Start it through the jailer.</param>
+    /// <param name="version">What <c>--version</c> says.</param>
+    public FakeFirecrackerHarness(bool isJailed, string version = "1.17.0")
+    {
+        Need.Root();
+        // Named and installed as the real ones: the jailer names the jail after the program.
+        var firecracker = WriteScript(
+            "firecracker",
+            $"""
+            export DOTNET_ROOT='{DotnetRoot}' FAKE_FIRECRACKER_VERSION='{version}' DOTNET_TieredPGO=0
+            exec '{Path.Combine(AppContext.BaseDirectory, "Ravel.FakeFirecracker")}' "$@"
+            """);
+        Options = new VmmOptions
+        {
+            Driver = "firecracker",
+            Firecracker = firecracker,
+            Jailer = isJailed ? WriteScript("jailer", Jailer) : null,
+            JailDirectory = Path.Combine(Files, "jails"),
+            CgroupRoot = $"ravel-test-{Environment.ProcessId}",
+        };
+        Driver = new FirecrackerDriver(Options);
+        _cgroups = CgroupTree.Detect(Options.CgroupRoot);
+    }
+
+    public override IVmmDriver Driver { get; }
+
+    public VmmOptions Options { get; }
+
+    public override bool KeepsTheGuestsEnd => false;
+
+    private static string DotnetRoot => Path.GetFullPath(Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), "..", "..", ".."));
+
+    /// <summary>What docs/jailer.md says of the options Ravel uses, the order of its steps included.</summary>
+    private const string Jailer =
+        """
+        pidns=
+        while [ $# -gt 0 ]; do
+            case "$1" in
+                --id) id=$2; shift;;
+                --exec-file) exec=$2; shift;;
+                --uid) uid=$2; shift;;
+                --gid) gid=$2; shift;;
+                --chroot-base-dir) base=$2; shift;;
+                --cgroup-version) version=$2; shift;;
+                --parent-cgroup) parent=$2; shift;;
+                --new-pid-ns) pidns=1;;
+                --) shift; break;;
+                *) echo "jailer: Found argument '$1' which wasn't expected" >&2; exit 1;;
+            esac
+            shift
+        done
+        : "${id:?}" "${exec:?}" "${uid:?}" "${gid:?}" "${base:?}" "${version:?}" "${parent:?}" "${pidns:?}"
+        name=${exec##*/}
+        root=$base/$name/$id/root
+        mkdir -p "$root"
+        if [ -e "$root/$name" ]; then echo "jailer: Failed to mknod: File exists (os error 17)" >&2; exit 1; fi
+        cp "$exec" "$root/$name"
+        chown "$uid:$gid" "$root"
+        cd "$root"
+        "./$name" "--id=$id" --start-time-us=1 --start-time-cpu-us=1 "$@" &
+        echo $! > "$root/$name.pid"
+        exit 0
+        """;
+
+    public override IReadOnlyList<string> Leftovers(VmSpec spec) =>
+    [
+        .. ProcessLeftovers.Of(spec, _cgroups),
+        .. Entries(Path.Combine(Options.JailDirectory, "firecracker")).Where(path => Path.GetFileName(path) == spec.Id),
+        .. Entries(Path.Combine(Options.JailDirectory, "uids")).Where(path => File.ReadAllText(path) == spec.Id),
+    ];
+
+    private static IEnumerable<string> Entries(string directory) =>
+        Directory.Exists(directory) ? Directory.EnumerateFileSystemEntries(directory) : [];
+
+    private string WriteScript(string name, string script)
+    {
+        var path = Path.Combine(Files, name);
+        File.WriteAllText(path, $"#!/bin/sh\n{script}\n");
+        File.SetUnixFileMode(path, (UnixFileMode)0x1ed);
+        return path;
+    }
+}

@@ -1,0 +1,100 @@
+using Ravel.Vmm;
+using Ravel.Vmm.Qemu;
+
+namespace Ravel.Unit.Vmm.Qemu;
+
+public sealed class QemuCommandLineTests
+{
+    private static readonly QemuHost s_emulated = new("tcg", 2_596_128, HasVhostNet: false);
+    private static readonly QemuHost s_kvm = new("kvm", 2_596_128, HasVhostNet: true);
+
+    private static readonly VmSpec s_spec = new()
+    {
+        Id = "01J",
+        RunDirectory = "/run/ravel/0/01J",
+        Cpus = 2,
+        MemoryMib = 256,
+        Boot = new BootSource("/boot/vmlinuz", "/boot/initramfs", "ravel.debug=1"),
+        Drives = [new Drive("root", "/images/a,b.erofs", ReadOnly: true), new Drive("data", "/disks/d.img", ReadOnly: false)],
+        Networks = [new NetworkInterface("eth0", "rv0-1", "02:00:00:00:00:01")],
+        Cgroup = "0/01J",
+    };
+
+    [Fact]
+    public void The_TSC_frequency_is_told_under_emulation_only()
+    {
+        Assert.Equal(
+            "console=ttyS0 quiet reboot=t panic=-1 tsc_early_khz=2596128 ravel.debug=1",
+            QemuCommandLine.KernelArguments(s_spec.Boot, s_emulated));
+        Assert.Equal("console=ttyS0 quiet reboot=t panic=-1 ravel.debug=1", QemuCommandLine.KernelArguments(s_spec.Boot, s_kvm));
+    }
+
+    [Fact]
+    public void Drives_stand_in_their_order_with_commas_escaped_and_read_only_ones_unlocked()
+    {
+        var values = QemuCommandLine.Build(s_spec, s_emulated);
+
+        var files = values.Where(value => value.StartsWith("driver=file", StringComparison.Ordinal)).ToList();
+        Assert.Contains("filename=/images/a,,b.erofs,read-only=on,locking=off", files[0]);
+        Assert.Contains("filename=/disks/d.img,read-only=off,", files[1]);
+        Assert.DoesNotContain("locking", files[1]);
+        Assert.True(values.IndexOf("virtio-blk-device,id=blk0,drive=drive0") < values.IndexOf("virtio-blk-device,id=blk1,drive=drive1"));
+    }
+
+    [Fact]
+    public void Nothing_is_run_and_no_device_is_there_but_those_named()
+    {
+        var values = QemuCommandLine.Build(s_spec, s_emulated);
+
+        Assert.Contains("-nodefaults", values);
+        Assert.Contains("-no-user-config", values);
+        Assert.Contains("-S", values);
+        Assert.Contains("on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny", values);
+        Assert.Contains("tap,id=tap0,ifname=rv0-1,script=no,downscript=no", values);
+        Assert.DoesNotContain("-incoming", values);
+    }
+
+    [Fact]
+    public void KVM_gets_the_hosts_processor_and_vhost()
+    {
+        var values = QemuCommandLine.Build(s_spec, s_kvm);
+
+        Assert.Contains("kvm", values);
+        Assert.Contains("host", values);
+        Assert.Contains("tap,id=tap0,ifname=rv0-1,script=no,downscript=no,vhost=on", values);
+    }
+
+    [Fact]
+    public void A_restored_VM_reads_its_state_from_the_descriptor_it_is_handed() =>
+        Assert.Contains("fd:5", QemuCommandLine.Build(s_spec with { Restore = new VmSnapshot("/s", "qemu", "7.2.22") }, s_emulated));
+
+    [Theory]
+    [InlineData(null, true, true, "kvm")]
+    [InlineData(null, true, false, "tcg")]
+    [InlineData(null, false, true, "tcg")]
+    [InlineData("tcg", true, true, "tcg")]
+    [InlineData("kvm", false, false, "kvm")]
+    public void KVM_is_used_only_with_the_processors_own_module_and_a_device_that_opens(string? wanted, bool module, bool opens, string expected) =>
+        Assert.Equal(expected, QemuHost.ChooseAccelerator(wanted, path => module && path == "/sys/module/kvm_amd", () => opens));
+
+    [Theory]
+    [InlineData("processor\t: 0\ncpu MHz\t\t: 2596.128\ncache size\t: 1\ncpu MHz\t\t: 9.0\n", 2_596_128)]
+    [InlineData("cpu MHz\t\t: 0\n", null)]
+    [InlineData("", null)]
+    public void The_frequency_is_the_first_processors(string cpuInfo, int? khz) => Assert.Equal(khz, QemuHost.ParseTscKhz(cpuInfo));
+
+    [Theory]
+    [InlineData("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)\nCopyright", "7.2.22")]
+    [InlineData("QEMU emulator version 10.0.0\n", "10.0.0")]
+    [InlineData("something else", null)]
+    public void The_version_is_read(string text, string? version) => Assert.Equal(version, QemuDriver.ParseVersion(text));
+
+    [Theory]
+    [InlineData("guest-shutdown", "Kernel panic - not syncing: x\n", VmmExitKind.GuestShutdown)]
+    [InlineData("guest-reset", "", VmmExitKind.GuestShutdown)]
+    [InlineData("guest-reset", "…\n[ 1.0] Kernel panic - not syncing: Attempted to kill init!\n[ 1.1] x", VmmExitKind.GuestPanic)]
+    [InlineData("guest-panicked", "", VmmExitKind.GuestPanic)]
+    [InlineData("shutdown", "Kernel panic - not syncing: x", VmmExitKind.GuestPanic)]
+    public void How_a_guest_ended_is_told_from_the_reason_and_its_last_words(string reason, string console, VmmExitKind kind) =>
+        Assert.Equal(kind, QemuVm.Classify(reason, console).Kind);
+}
