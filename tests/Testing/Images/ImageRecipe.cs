@@ -51,8 +51,7 @@ public sealed record ImageRecipe(
         }
         finally
         {
-            if (Directory.Exists(work))
-                Directory.Delete(work, recursive: true);
+            await DeleteAsync(work);
         }
         return layout;
     }
@@ -63,6 +62,9 @@ public sealed record ImageRecipe(
         foreach (var found in await ResolveAsync(package, [package], cancellationToken))
             await RunAsync("dpkg", ["-x", await DownloadAsync(found, cancellationToken), root], cancellationToken);
     }
+
+    /// <summary>Deletes a tree whose names need not be text, which .NET cannot.</summary>
+    public static Task DeleteAsync(string path) => RunAsync("rm", ["-rf", "--", path], CancellationToken.None);
 
     private static string Cache => Path.Combine(RepositoryRoot.Path, "artifacts", "cache");
 
@@ -86,10 +88,10 @@ public sealed record ImageRecipe(
             var scratch = Path.Combine(work, "scratch");
             Directory.CreateDirectory(scratch);
             await Layers(image, scratch, cancellationToken);
-            Directory.Delete(scratch, recursive: true);
+            await DeleteAsync(scratch);
         }
         await RunAsync("umoci", ["gc", "--layout", image.Directory], cancellationToken);
-        Directory.Delete(root, recursive: true);
+        await DeleteAsync(root);
     }
 
     private string Key(IReadOnlyList<Package> packages)
