@@ -42,7 +42,7 @@ internal sealed class MachineWaits(MachineStore machines, MachineChanges changes
         }
     }
 
-    /// <summary>Returns when the machine's node has heard of it: before that the node can't answer for it.</summary>
+    /// <summary>Returns when the machine's node has heard of what it shall be now: before that the node can't answer for it.</summary>
     public async Task<StoredMachine> WaitUntilAcceptedAsync(MachineKey key, TimeSpan limit, CancellationToken cancellationToken)
     {
         key = await ByIdAsync(key, cancellationToken);
@@ -51,7 +51,8 @@ internal sealed class MachineWaits(MachineStore machines, MachineChanges changes
         while (true)
         {
             var machine = await machines.GetAsync(key, cancellationToken);
-            if (machine.Row.AcceptedGeneration > 0 || machine.Row.RefusedGeneration > 0)
+            // The newest generation: a node that has not heard of a start yet would show the run before it, which has ended.
+            if (Math.Max(machine.Row.AcceptedGeneration, machine.Row.RefusedGeneration) >= machine.Row.Generation)
                 return machine;
             var left = time.GetElapsedTime(time.GetTimestamp(), deadline);
             if (left <= TimeSpan.Zero)

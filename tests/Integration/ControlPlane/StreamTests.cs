@@ -279,6 +279,25 @@ public sealed class StreamTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Logs_followed_right_after_a_start_do_not_end_with_the_run_before()
+    {
+        _host.Node.Exit(_machine.Id.Value, 0);
+        await _host.Client.GetAsync($"{ApiCalls.PathOf(_machine)}/wait?state=stopped").OkAsync();
+        var release = new ManualResetEventSlim();
+        _host.Node.OnPut = _ => release.Wait(Deadline());
+        await _host.Client.PostAsync($"{ApiCalls.PathOf(_machine)}/start", null).OkAsync();
+
+        var following = _host.Client.GetAsync($"{ApiCalls.PathOf(_machine)}/logs?follow=true", HttpCompletionOption.ResponseHeadersRead);
+        release.Set();
+        await _host.Node.WaitForAsync(node => node.StatusOf(_machine.Id.Value)?.State == MachineState.Started, Deadline());
+        _host.Node.Print(_machine.Id.Value, "stdout", "again\n"u8.ToArray());
+
+        using var response = await following;
+        using var reader = new StreamReader(await response.Content.ReadAsStreamAsync());
+        Assert.Contains("again", await reader.ReadLineAsync(Deadline()), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_pull_reports_its_progress_and_ends_with_the_image()
     {
         _host.Node.OnPull = async (request, output, _) =>
