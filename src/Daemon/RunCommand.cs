@@ -5,6 +5,7 @@ using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Ravel.Agent;
 using Ravel.Agent.Hosting;
+using Ravel.Agent.Journal;
 using Ravel.Agent.Networking;
 using Ravel.ControlPlane;
 using Ravel.Images;
@@ -39,7 +40,7 @@ internal static class RunCommand
             await ServeAsync(options, slot);
             return 0;
         }
-        catch (Exception e) when (e is HostSlotException or VmmException or ImageException or NetworkException or IOException
+        catch (Exception e) when (e is HostSlotException or VmmException or ImageException or NetworkException or JournalException or IOException
                                       or UnauthorizedAccessException or ArgumentException)
         {
             return Refuse($"raveld run: {e.Message}", 1);

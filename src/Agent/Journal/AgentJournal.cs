@@ -116,7 +116,8 @@ internal sealed class AgentJournal : IOutboxStore<NodeEvent>, IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        _requests.Writer.TryComplete();
+        if (!_requests.Writer.TryComplete())
+            return;
         await _writer;
         await _reading.WaitAsync();
         _writes.Dispose();

@@ -52,7 +52,7 @@ public sealed class FakeNodeNetwork : INodeNetwork
         }
         var n = attachment.AddressIndex;
         return Task.FromResult(new InstanceNetwork(
-            $"fake{n}", $"02:00:00:00:00:{n:x2}", $"100.64.0.{n}/32", $"fd00::{n:x}/128", "100.64.0.1", "fe80::1", ["100.64.0.1"], 1500));
+            $"fake{n}", $"02:00:00:00:{n >> 8:x2}:{n & 255:x2}", $"100.64.{n >> 8}.{n & 255}/32", $"fd00::{n:x}/128", "100.64.0.1", "fe80::1", ["100.64.0.1"], 1500));
     }
 
     public Task DetachAsync(InstanceId instance, CancellationToken cancellationToken)
