@@ -1,4 +1,5 @@
 using Ravel.Bench;
+using Ravel.Bench.Agent;
 using Ravel.Bench.Images;
 using Ravel.Bench.Network;
 using Ravel.Bench.Start;
@@ -8,6 +9,7 @@ using Ravel.Bench.Tools;
 BenchCommand[] benchmarks =
 [
     StartBenchmark.Command,
+    AgentBenchmark.Command,
     NetworkBenchmark.Command,
     ImagesBench.Command,
 ];
