@@ -1,5 +1,7 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using Ravel.Agent.Capacity;
+using Ravel.Contracts.Ids;
 using Ravel.Contracts.Node;
 using Ravel.Testing.Agent;
 
@@ -34,13 +36,25 @@ internal static class AgentBenchmark
         latencies.Sort();
         Console.WriteLine($"start, one at a time:  p50 {latencies[Rounds / 2]:0.0} ms, p99 {latencies[Rounds * 99 / 100]:0.0} ms");
 
+        using var watching = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var started = new ConcurrentDictionary<string, TaskCompletionSource>();
+        var watch = WatchAsync(host, started, watching.Token);
         var start = Stopwatch.GetTimestamp();
         await Parallel.ForEachAsync(
             Enumerable.Range(0, Adopted),
             new ParallelOptions { MaxDegreeOfParallelism = InFlight, CancellationToken = cancellationToken },
-            async (_, _) => await host.RunAsync());
+            async (_, _) =>
+            {
+                var machine = MachineId.New();
+                var isStarted = started.GetOrAdd(machine.Value, _ => new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously));
+                await host.PutAsync(machine, 1, DesiredState.Started);
+                await isStarted.Task;
+            });
         var elapsed = Stopwatch.GetElapsedTime(start);
         Console.WriteLine($"starts, {InFlight} in flight: {Adopted / elapsed.TotalSeconds:0}/s");
+
+        await watching.CancelAsync();
+        await watch;
 
         host.Crash.Kill();
         await host.Agent.DisposeAsync();
@@ -48,5 +62,23 @@ internal static class AgentBenchmark
         await host.StartAsync();
         Console.WriteLine($"adoption of {Adopted}:      {Stopwatch.GetElapsedTime(start).TotalMilliseconds:0} ms");
         return 0;
+    }
+
+    /// <summary>As the server learns of it: from the events.</summary>
+    private static async Task WatchAsync(
+        AgentFixture host, ConcurrentDictionary<string, TaskCompletionSource> started, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await foreach (var entry in host.Agent.Machines.Outbox.WatchAsync(0, cancellationToken))
+            {
+                if (entry.Event.Type == "start" && started.TryGetValue(entry.Event.Status.MachineId, out var waiting))
+                    waiting.TrySetResult();
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // All have started.
+        }
     }
 }
