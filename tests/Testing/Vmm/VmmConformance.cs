@@ -225,6 +225,22 @@ public abstract class VmmConformance : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_link_that_breaks_again_and_again_is_opened_again()
+    {
+        await using var vmm = await LaunchAsync();
+        await using (var first = await Harness.ConnectAsync(vmm))
+        {
+            await ConfigureAsync(first, Harness.RunForEver);
+            Assert.IsType<WorkloadStarted>(await NextAsync(first));
+        }
+        for (var i = 0; i < 30; i++)
+        {
+            await using var link = await Harness.ConnectAsync(vmm);
+            Assert.Equal(GuestPhase.Running, link.GuestHello.Phase);
+        }
+    }
+
+    [Fact]
     public async Task An_end_that_nobody_saw_is_known_afterwards()
     {
         var vmm = await LaunchAsync();
