@@ -13,6 +13,7 @@ internal abstract class HostChannel
     private int _pause = ShortestPause;
     private int _place = -1;
     private long _resumeAt;
+    private int _hangUps;
 
     protected HostChannel(GuestLink link)
     {
@@ -57,7 +58,11 @@ internal abstract class HostChannel
     {
         var returned = polls.Returned(_place);
         if (returned == PollEvents.None)
+        {
+            if (_place >= 0)
+                _hangUps = 0;
             return;
+        }
         if (IsConnecting)
         {
             if (!TryFinishConnecting())
@@ -71,11 +76,17 @@ internal abstract class HostChannel
             if (read > 0)
             {
                 _pause = ShortestPause;
+                _hangUps = 0;
                 if (!Link.Receive(_buffer.AsSpan(0, read)) && !SurvivesViolation)
                 {
                     Lose(now);
                     return;
                 }
+            }
+            else if (read == 0)
+            {
+                HangUp(now);
+                return;
             }
             else if (read is not (-Errno.Again or -Errno.Interrupted))
             {
@@ -85,7 +96,7 @@ internal abstract class HostChannel
         }
         else if ((returned & (PollEvents.HangUp | PollEvents.Error)) != 0)
         {
-            Lose(now);
+            HangUp(now);
             return;
         }
         Write(now);
@@ -101,8 +112,19 @@ internal abstract class HostChannel
     /// <summary>After bytes that are no protocol the channel is still the one we have.</summary>
     protected abstract bool SurvivesViolation { get; }
 
+    /// <summary>Looks in a row that have to find no host before it is believed to be gone.</summary>
+    protected virtual int HangUpsToLose => 1;
+
     /// <summary>The host is gone.</summary>
     protected abstract void Disconnect();
+
+    private void HangUp(long now)
+    {
+        if (++_hangUps >= HangUpsToLose)
+            Lose(now);
+        else
+            Pause(now);
+    }
 
     private void Write(long now)
     {

@@ -31,6 +31,13 @@ internal sealed class SerialChannel : HostChannel
     protected override bool SurvivesViolation => true;
 
     /// <summary>
+    /// The port's bytes and the news that its host left or came travel in different queues: the first bytes of a new host may be
+    /// read before the old one is heard to have hung up, and that must not end the new one's session. A host that is
+    /// really gone is still gone at the next looks; a new one begins with a preamble anyway.
+    /// </summary>
+    protected override int HangUpsToLose => 4;
+
+    /// <summary>
     /// The device of the port with the link's name; null if the VMM gave us none. A console device tells of its ports only after
     /// its driver has asked, so that with one there the port is waited for.
     /// </summary>
