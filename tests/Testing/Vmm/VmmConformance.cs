@@ -233,7 +233,7 @@ public abstract class VmmConformance : IAsyncLifetime
             await ConfigureAsync(first, Harness.RunForEver);
             Assert.IsType<WorkloadStarted>(await NextAsync(first));
         }
-        for (var i = 0; i < 30; i++)
+        for (var i = 0; i < 40; i++)
         {
             await using var link = await Harness.ConnectAsync(vmm);
             Assert.Equal(GuestPhase.Running, link.GuestHello.Phase);
