@@ -14,12 +14,12 @@ internal static class ImagesBench
 {
     private const string Explanation =
         "From an image in a registry on this host (docker-registry, 127.0.0.1) to its root file system: ours as a process of its own "
-        + "(start of the runtime and flush to the disk included), against `skopeo copy` + `umoci unpack` + `mkfs.erofs`, and against the "
+        + "(start of the runtime and flush to the disk included), against `skopeo copy` + `umoci unpack` + `mkfs.erofs`, `ctr images pull` where containerd is installed, and the "
         + "floor: `gzip -dc` of the same layers to /dev/null, without registry, digests or output.";
 
     public static BenchCommand Command { get; } = new(
         "images", "[--rounds N] [--image large|many-files|many-layers] [--only ours|rivals] [--write]",
-        "from a registry to a rootfs: ours, skopeo + umoci + mkfs.erofs, gzip", (arguments, token) => RunAsync(arguments, token));
+        "from a registry to a rootfs: ours, containerd, skopeo + umoci + mkfs.erofs, gzip", (arguments, token) => RunAsync(arguments, token));
 
     public static async Task<int> RunAsync(IReadOnlyList<string> arguments, CancellationToken cancellationToken)
     {
@@ -39,7 +39,7 @@ internal static class ImagesBench
                     name = Value();
                     break;
                 case "--only":
-                    only = Value();
+                    only = Value() is "ours" or "rivals" ? arguments[i] : throw new BenchUsageException("--only takes ours or rivals");
                     break;
                 case "--write":
                     write = true;
@@ -67,14 +67,19 @@ internal static class ImagesBench
             var stored = layers.Sum(layer => new FileInfo(layer).Length);
             Console.WriteLine($"{layers.Count} layers, {stored / 1e6:0} MB as stored");
             var ours = new OwnBuild(reference, Path.Combine(work, "rootfs.erofs"));
-            var contestants = new List<Contestant> { new("ravel", ours.MeasureAsync) };
+            await using var containerd = only == "ours" ? null : await ContainerdPull.StartAsync(Path.Combine(work, "containerd"), cancellationToken);
+            var contestants = new List<Contestant>();
+            if (only != "rivals")
+                contestants.Add(new("ravel", ours.MeasureAsync));
+            if (containerd is not null)
+                contestants.Add(new("ctr images pull", token => containerd.MeasureAsync(reference, token)));
             if (only != "ours")
                 contestants.Add(new("skopeo + umoci + mkfs.erofs", token => RivalsAsync(reference, work, token)));
             contestants.Add(new("gzip -dc", token => GzipAsync(layers, token)));
 
             var samples = await Comparison.RunAsync(contestants, rounds, Console.Error, cancellationToken);
             var table = ResultTable.Render($"{name} ({stored / 1e6:0} MB stored, {ours.RootfsBytes / 1e6:0} MB rootfs)", samples);
-            var resources = $"ours: {ours.MedianCpuSeconds:0.00} CPU-seconds (median), peak RSS {ours.PeakBytes / 1048576.0:0} MiB (highest)";
+            var resources = only == "rivals" ? "" : $"ours: {ours.MedianCpuSeconds:0.00} CPU-seconds (median), peak RSS {ours.PeakBytes / 1048576.0:0} MiB (highest)";
             Console.WriteLine();
             Console.WriteLine(table);
             Console.WriteLine(resources);
