@@ -26,8 +26,11 @@ internal static class DoctorCommand
         {
             var binary = DaemonBinary.Find(session.Around);
             string[] data = session.Get(GlobalOptions.Data) is { } directory ? ["--data", directory] : [];
-            var result = await Programs.CaptureAsync(binary, ["doctor", "--json", .. data], session.Cancelled)
-                ?? throw new CliException("doctor", $"{binary} cannot be executed", "install raveld next to ravel, or set RAVELD");
+            (int ExitCode, string Output)? captured;
+            // It boots a guest, which takes a while.
+            using (session.Terminal.ErrorIsTerminal ? Spinner.Start(session.Terminal, session.Time, "looking at this host") : null)
+                captured = await Programs.CaptureAsync(binary, ["doctor", "--json", .. data], session.Cancelled);
+            var result = captured ?? throw new CliException("doctor", $"{binary} cannot be executed", "install raveld next to ravel, or set RAVELD");
             var report = Read(result.Output)
                 ?? throw new CliException("doctor", $"{binary} ended with {result.ExitCode} and no report", "are ravel and raveld of the same version?");
             if (session.Json)

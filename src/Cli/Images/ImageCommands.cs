@@ -38,7 +38,7 @@ internal static class ImageCommands
                 var name = session.Get(reference);
                 if (session.Json)
                     return await StreamJsonAsync(session, session.Api.PullImageAsync(name, "always", session.Cancelled), name);
-                IPullView view = session.Get(quiet) ? new NoPullView() : PullView.For(session.Terminal, quietInPipe: false);
+                IPullView view = session.Get(quiet) ? new NoPullView() : await PullView.ForAsync(session.Terminal, quietInPipe: false, session.Cancelled);
                 var image = await PullProgressReader.ReadAsync(session.Api.PullImageAsync(name, "always", session.Cancelled), name, view);
                 session.Terminal.Out.WriteLine(image.Digest);
                 return 0;
@@ -156,7 +156,7 @@ internal static class ImageCommands
             foreach (var reference in image.References.DefaultIfEmpty("<none>"))
             {
                 table.Add(
-                    reference,
+                    ImageName.Familiar(reference),
                     whole ? image.Digest : LayerName.Short(image.Digest),
                     Humane.Ago(image.CreatedAt, now),
                     Humane.Bytes(image.Size));

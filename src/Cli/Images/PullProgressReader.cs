@@ -15,7 +15,7 @@ internal static class PullProgressReader
             await foreach (var line in lines)
             {
                 if (line.Problem is { } problem)
-                    throw new ProblemException(subject, problem);
+                    throw new ProblemException(subject, problem, problem.Code == ProblemCodes.ImageNotFound ? "check its name and tag" : null);
                 if (line.Image is { } image)
                     return image;
                 view.Report(line);

@@ -1,4 +1,5 @@
 using Ravel.Cli.Output;
+using Ravel.Cli.Processes;
 using Ravel.Contracts.Api;
 
 namespace Ravel.Cli.Images;
@@ -15,25 +16,16 @@ internal interface IPullView
 /// <summary>Chooses the view for the stream at hand.</summary>
 internal static class PullView
 {
+    private const int UnknownWidth = 80;
+
     /// <param name="terminal">Where it goes.</param>
     /// <param name="quietInPipe">Say nothing where there is no terminal, because the output belongs to a workload.</param>
-    public static IPullView For(Terminal terminal, bool quietInPipe) => (terminal.ErrorIsTerminal, quietInPipe) switch
+    public static async Task<IPullView> ForAsync(Terminal terminal, bool quietInPipe, CancellationToken cancellationToken)
     {
-        (true, _) => new PullBars(terminal.Error, terminal.ErrorHasColour, ErrorWidth(), TimeProvider.System),
-        (false, true) => new NoPullView(),
-        (false, false) => new PullLines(terminal.Error),
-    };
-
-    private static int ErrorWidth()
-    {
-        try
-        {
-            return Math.Clamp(Console.WindowWidth, 40, 200);
-        }
-        catch (IOException)
-        {
-            return 80;
-        }
+        if (!terminal.ErrorIsTerminal)
+            return quietInPipe ? new NoPullView() : new PullLines(terminal.Error);
+        var columns = await RawTerminal.SizeAsync(cancellationToken) is var (width, _) ? width : UnknownWidth;
+        return new PullBars(terminal.Error, terminal.ErrorHasColour, Math.Clamp(columns, 40, 200), TimeProvider.System);
     }
 }
 

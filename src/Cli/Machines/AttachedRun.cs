@@ -15,9 +15,12 @@ internal sealed class AttachedRun
     /// <summary>How long output may still trickle in after the end is known, counted from the last line.</summary>
     private static readonly TimeSpan _trailing = TimeSpan.FromSeconds(3);
 
+    private const int MaxConsoleLines = 20;
+
     private readonly Session _session;
     private readonly Machine _machine;
     private readonly LogPrinter _printer;
+    private readonly List<LogLine> _console = [];
     private readonly Lock _gate = new();
     private string? _lastTimestamp;
     private long _lastLineAt;
@@ -43,6 +46,9 @@ internal sealed class AttachedRun
         var ended = await over;
         await DrainAsync(logs, stopLogs);
         await _signals;
+        // As with docker: once a run with --rm is over, its name is free again.
+        if (_machine.Config.AutoDestroy)
+            await MachineWaits.UntilDestroyedAsync(_session, _machine);
         return Conclude(ended);
     }
 
@@ -51,7 +57,13 @@ internal sealed class AttachedRun
         if (_session.Json)
             JsonOutput.Line(_session.Terminal, new RanMachine(ended.Id.Value, ended.Name, ended.State, ended.Exit, ended.Problem));
         if (ended.Problem is { } problem)
-            throw new CliException(ended.Name, problem.Message.TrimEnd('.'), Problems.RemedyFor(problem.Code), ExitCodes.CouldNotRun);
+        {
+            // The console can be read later with `ravel logs`, unless it goes with the machine.
+            if (_machine.Config.AutoDestroy)
+                _console.ForEach(_printer.Print);
+            var remedy = Problems.RemedyFor(problem.Code) ?? (_machine.Config.AutoDestroy ? null : $"see: ravel logs {ended.Name}");
+            throw new CliException(ended.Name, problem.Message.TrimEnd('.'), remedy, ExitCodes.CouldNotRun);
+        }
         if (ended.Exit is not { } exit)
             throw new CliException(ended.Name, $"is {ended.State} and left no exit code", $"see: ravel events {ended.Name}", ExitCodes.CouldNotRun);
         if (exit.OomKilled)
@@ -72,7 +84,10 @@ internal sealed class AttachedRun
                 // Taken up again at the time of the last line: what is not newer has been printed.
                 if (seen is not null && string.CompareOrdinal(line.Timestamp, seen) <= 0)
                     continue;
-                _printer.Print(line);
+                if (IsConsole(line))
+                    Keep(line);
+                else
+                    _printer.Print(line);
                 _lastTimestamp = line.Timestamp;
                 Volatile.Write(ref _lastLineAt, _session.Time.GetTimestamp());
             }
@@ -80,6 +95,17 @@ internal sealed class AttachedRun
                 return;
             await Task.WhenAny(over, Task.Delay(TimeSpan.FromMilliseconds(250), _session.Time, cancellationToken));
         }
+    }
+
+    /// <summary>What the guest's kernel and init say on the way down: noise, as long as the reason is known.</summary>
+    private bool IsConsole(LogLine line) =>
+        !_session.Json && line.Stream == "system" && line.Message?.StartsWith("console:", StringComparison.Ordinal) == true;
+
+    private void Keep(LogLine line)
+    {
+        _console.Add(line);
+        if (_console.Count > MaxConsoleLines)
+            _console.RemoveAt(0);
     }
 
     private async Task DrainAsync(Task logs, CancellationTokenSource stopLogs)

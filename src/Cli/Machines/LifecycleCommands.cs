@@ -77,7 +77,14 @@ internal static class LifecycleCommands
             [force],
             async (session, machine) =>
             {
-                await session.Api.DeleteMachineAsync(machine, session.Get(force), session.Cancelled);
+                try
+                {
+                    await session.Api.DeleteMachineAsync(machine, session.Get(force), session.Cancelled);
+                }
+                catch (ProblemException e) when (e.Problem.Code == ProblemCodes.IllegalState && !session.Get(force))
+                {
+                    throw new CliException(machine.Name, $"is {machine.State}", $"stop it first, or: ravel rm -f {machine.Name}");
+                }
                 return await MachineWaits.UntilDestroyedAsync(session, machine);
             });
     }

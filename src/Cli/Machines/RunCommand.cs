@@ -85,11 +85,10 @@ internal static class RunCommand
     /// <summary>Has the image there first, so that its progress can be seen and its problems come before a machine exists.</summary>
     private static async Task PullAsync(Session session, MachineConfig config)
     {
-        if (config.PullPolicy == "never")
-            return;
+        // Also with "never", which then only looks: the refusal comes before there is a machine that fails.
         await PullProgressReader.ReadAsync(
             session.Api.PullImageAsync(config.Image, config.PullPolicy, session.Cancelled),
             config.Image,
-            PullView.For(session.Terminal, quietInPipe: true));
+            await PullView.ForAsync(session.Terminal, quietInPipe: true, session.Cancelled));
     }
 }

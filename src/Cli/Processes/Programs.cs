@@ -7,10 +7,14 @@ namespace Ravel.Cli.Processes;
 internal static class Programs
 {
     /// <summary>Starts a program on the caller's own standard streams, or with its output captured.</summary>
+    /// <param name="program">A path, or a name to be found in PATH.</param>
+    /// <param name="arguments">Each as it shall arrive.</param>
+    /// <param name="captureOutput">Whether standard output is for the caller to read.</param>
+    /// <param name="quiet">Whether what it complains of is nobody's business. It must not be much: nobody reads it.</param>
     /// <returns>The running process; null when there is no such program, or it can't be executed.</returns>
-    public static Process? Start(string program, IEnumerable<string> arguments, bool captureOutput)
+    public static Process? Start(string program, IEnumerable<string> arguments, bool captureOutput, bool quiet = false)
     {
-        var start = new ProcessStartInfo(program) { UseShellExecute = false, RedirectStandardOutput = captureOutput };
+        var start = new ProcessStartInfo(program) { UseShellExecute = false, RedirectStandardOutput = captureOutput, RedirectStandardError = quiet };
         foreach (var argument in arguments)
             start.ArgumentList.Add(argument);
         var process = new Process { StartInfo = start };
@@ -30,9 +34,9 @@ internal static class Programs
 
     /// <summary>Runs a program to its end and returns what it printed; null when it isn't there.</summary>
     public static async Task<(int ExitCode, string Output)?> CaptureAsync(
-        string program, IEnumerable<string> arguments, CancellationToken cancellationToken)
+        string program, IEnumerable<string> arguments, CancellationToken cancellationToken, bool quiet = false)
     {
-        using var process = Start(program, arguments, captureOutput: true);
+        using var process = Start(program, arguments, captureOutput: true, quiet);
         if (process is null)
             return null;
         try

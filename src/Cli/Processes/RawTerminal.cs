@@ -13,16 +13,19 @@ internal sealed class RawTerminal : IAsyncDisposable
     /// <summary>Null when standard input is no terminal after all.</summary>
     public static async Task<RawTerminal?> EnterAsync(CancellationToken cancellationToken)
     {
-        if (await Programs.CaptureAsync("stty", ["-g"], cancellationToken) is not (0, var before))
+        if (await Programs.CaptureAsync("stty", ["-g"], cancellationToken, quiet: true) is not (0, var before))
             return null;
         await Programs.CaptureAsync("stty", ["raw", "-echo"], cancellationToken);
         return new RawTerminal(before.Trim());
     }
 
-    /// <summary>Columns and rows of the terminal at standard input; null when it has none.</summary>
+    /// <summary>
+    /// Columns and rows of the terminal; null when there is none, or it does not know. Console.WindowWidth would do, but
+    /// switches the terminal's keypad mode on the way.
+    /// </summary>
     public static async Task<(int Columns, int Rows)?> SizeAsync(CancellationToken cancellationToken)
     {
-        if (await Programs.CaptureAsync("stty", ["size"], cancellationToken) is not (0, var text))
+        if (await Programs.CaptureAsync("stty", ["-F", "/dev/tty", "size"], cancellationToken, quiet: true) is not (0, var text))
             return null;
         var words = text.Split(' ', StringSplitOptions.TrimEntries);
         return words.Length == 2 && int.TryParse(words[0], out var rows) && int.TryParse(words[1], out var columns) && rows > 0 && columns > 0

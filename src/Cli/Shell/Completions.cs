@@ -1,6 +1,7 @@
 using System.CommandLine.Completions;
 using Ravel.Cli.Connection;
 using Ravel.Cli.Errors;
+using Ravel.Cli.Images;
 using Ravel.Cli.Parsing;
 
 namespace Ravel.Cli.Shell;
@@ -15,7 +16,7 @@ internal static class Completions
         (await api.ListMachinesAsync(cancellationToken)).Select(machine => new CompletionItem(machine.Name, detail: $"{machine.State}, {machine.Config.Image}")));
 
     public static IEnumerable<CompletionItem> Images(CompletionContext context) => Ask(context, async (api, cancellationToken) =>
-        (await api.ListImagesAsync(cancellationToken)).Images.SelectMany(image => image.References).Select(reference => new CompletionItem(reference)));
+        (await api.ListImagesAsync(cancellationToken)).Images.SelectMany(image => image.References).Select(reference => new CompletionItem(ImageName.Familiar(reference))));
 
     private static IEnumerable<CompletionItem> Ask(
         CompletionContext context, Func<ApiClient, CancellationToken, Task<IEnumerable<CompletionItem>>> ask)

@@ -167,7 +167,7 @@ public sealed class MachineCommandTests : IAsyncLifetime
         Assert.Equal(
             """
             ravel: nope: no machine has this name or id; see: ravel ps -a
-            ravel: web: Machine web is started; stop it first, or destroy it with force=true
+            ravel: web: is started; stop it first, or: ravel rm -f web
 
             """,
             result.Error);

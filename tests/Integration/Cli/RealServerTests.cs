@@ -49,8 +49,7 @@ public sealed class RealServerTests : IAsyncLifetime
         Assert.Equal((id, 512, MachineStates.Started), (inspected[0].Id.Value, inspected[0].Config.Guest?.MemoryMb, inspected[0].State));
 
         var refused = await RavelAsync("rm", "web");
-        Assert.Equal(1, refused.ExitCode);
-        Assert.StartsWith("ravel: web: Machine ", refused.Error);
+        Assert.Equal((1, "ravel: web: is started; stop it first, or: ravel rm -f web\n"), (refused.ExitCode, refused.Error));
         Assert.Equal("web\n", await DoneAsync("rm", "-f", "web"));
         Assert.Equal("", await DoneAsync("ps", "-aq"));
     }

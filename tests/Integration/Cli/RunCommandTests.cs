@@ -60,7 +60,7 @@ public sealed class RunCommandTests : IAsyncLifetime
 
         var result = await _api.RavelAsync("run", "img");
 
-        Assert.Equal((125, "ravel: img: The registry has no img:latest; see: ravel image ls\n"), (result.ExitCode, result.Error));
+        Assert.Equal((125, "ravel: img: The registry has no img:latest; check its name and tag\n"), (result.ExitCode, result.Error));
         Assert.DoesNotContain(_api.Requests, request => request.Path.EndsWith("/machines", StringComparison.Ordinal));
     }
 
@@ -161,6 +161,24 @@ public sealed class RunCommandTests : IAsyncLifetime
 
         Assert.Equal((3, ""), (result.ExitCode, result.Error));
         Assert.True(Created().Config.AutoDestroy);
+    }
+
+    [Theory]
+    [InlineData(false, "ravel: job: /no/such: No such file or directory; see: ravel logs job\n")]
+    [InlineData(true, "ravel: console: init: /no/such\nravel: job: /no/such: No such file or directory\n")]
+    public async Task The_guests_console_is_shown_only_where_it_could_not_be_read_later(bool remove, string error)
+    {
+        var machine = Running with { Config = Running.Config with { AutoDestroy = remove } };
+        _api.OnJson(Create, machine, ApiJson.Default.Machine);
+        Ends(SampleMachines.Failed(Running.Id.Value, "job", ProblemCodes.GuestFailed, "/no/such: No such file or directory") with
+        {
+            State = remove ? MachineStates.Destroyed : MachineStates.Failed,
+        });
+        Logs(MachineCommandTests.Line("system", "console: init: /no/such\n"), MachineCommandTests.Line("stdout", "out\n"));
+
+        var result = await _api.RavelAsync(["run", .. remove ? new[] { "--rm" } : [], "img"]);
+
+        Assert.Equal((125, "out\n", error), (result.ExitCode, result.Output, result.Error));
     }
 
     private CreateMachineRequest Created() => JsonSerializer.Deserialize(

@@ -71,5 +71,12 @@ public sealed class ImageArchiveTests : IDisposable
         Assert.Equal("resolve\n0123456789ab 1.00kB\n", to.ToString());
     }
 
+    [Theory]
+    [InlineData("docker.io/library/nginx:1", "nginx:1")]
+    [InlineData("docker.io/team/app:1", "team/app:1")]
+    [InlineData("localhost:5000/library/app:1", "localhost:5000/library/app:1")]
+    public void References_are_shown_as_people_write_them(string reference, string familiar) =>
+        Assert.Equal(familiar, ImageName.Familiar(reference));
+
     public void Dispose() => Directory.Delete(_directory, recursive: true);
 }
