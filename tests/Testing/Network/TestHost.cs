@@ -44,6 +44,8 @@ public sealed class TestHost : IAsyncDisposable
         {
             await IpAsync("link set lo up");
             await IpAsync($"link add eth0 type veth peer name eth0 netns {test.Internet.ThreadId}");
+            // Otherwise the link-local address is tentative for a second, and the host seems to change by itself.
+            File.WriteAllText("/proc/sys/net/ipv6/conf/eth0/accept_dad", "0");
             await IpAsync("link set eth0 up");
             await IpAsync("addr add 192.0.2.2/24 dev eth0");
             await IpAsync("addr add 2001:db8::2/64 dev eth0 nodad");
