@@ -75,7 +75,8 @@ internal static class MachineLifecycle
             return Verdict.Refuse($"is {state} and can't be started");
         if (IsAtRest(state))
             return StartNow(intent);
-        return state == MachineStates.Stopping ? intent with { StartAfterStop = true } : intent;
+        // One that stops though it shall run (its node goes down) starts again without being told.
+        return state == MachineStates.Stopping && intent.Desired == DesiredState.Stopped ? intent with { StartAfterStop = true } : intent;
     }
 
     public static Verdict Stop(MachineIntent intent, MachineSighting seen, int? signal, int? timeoutSeconds)

@@ -59,6 +59,10 @@ public sealed class MachineLifecycleTests
         Assert.Equal(Stopped with { Generation = 4 }, MachineLifecycle.Stop(Started, At(MachineStates.Failed), null, null).Intent);
 
     [Fact]
+    public void A_start_of_a_machine_that_stops_though_it_shall_run_changes_nothing() =>
+        Assert.Equal(Started, MachineLifecycle.Start(Started, At(MachineStates.Stopping)).Intent);
+
+    [Fact]
     public void A_restart_stops_first_even_when_the_node_says_at_once_that_it_is_at_rest()
     {
         var intent = MachineLifecycle.Restart(Started, At(MachineStates.Started), 2, 5).Intent!;
