@@ -116,7 +116,7 @@ internal sealed partial class ApiClient : IDisposable
             throw new ProblemException(subject, await ReadProblemAsync(response, cancellationToken));
     }
 
-    private const string UpRemedy = "is it up? run: ravel up";
+    private string UpRemedy => $"is it up? run: {_address.UpCommand}";
 
     private CliException Unreachable(HttpRequestException e)
     {
@@ -127,7 +127,7 @@ internal sealed partial class ApiClient : IDisposable
             HttpRequestError.SecureConnectionError => new CliException(
                 "server", $"{where} offers no TLS that can be trusted ({(e.InnerException as AuthenticationException)?.Message ?? e.Message})", "check --server"),
             HttpRequestError.ConnectionError => new CliException("server", $"{where} cannot be reached", UpRemedy),
-            _ => new CliException("server", $"{where} broke off the connection", "is it still up? see: ravel up"),
+            _ => new CliException("server", $"{where} broke off the connection", UpRemedy),
         };
     }
 

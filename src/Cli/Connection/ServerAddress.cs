@@ -4,7 +4,10 @@ using Ravel.Contracts.Api;
 namespace Ravel.Cli.Connection;
 
 /// <summary>Where the API is and how to prove who asks.</summary>
-internal sealed record ServerAddress(Uri Url, string? Token)
+/// <param name="Url">Ends in a slash.</param>
+/// <param name="Token">Null when there is none to send.</param>
+/// <param name="UpCommand">What brings it up.</param>
+internal sealed record ServerAddress(Uri Url, string? Token, string UpCommand = "ravel up")
 {
     /// <summary>
     /// Finds the server. The first that says something wins: <c>--server</c>, <c>--data</c>, <c>RAVEL_SERVER</c>, <c>RAVEL_DATA</c>, the
@@ -19,10 +22,11 @@ internal sealed record ServerAddress(Uri Url, string? Token)
             return new ServerAddress(ParseUrl(url), token ?? around.Setting("RAVEL_TOKEN") ?? TokenOfSameServer(url, data, around, readClient));
 
         var directory = DataDirectory.ForUse(data, around);
+        var up = directory == DataDirectory.ForUp(null, around) ? "ravel up" : $"ravel up --data {directory}";
         var client = readClient(directory)
-            ?? throw new CliException("server", $"none has been brought up in {directory}", "is it up? run: ravel up");
+            ?? throw new CliException("server", $"none has been brought up in {directory}", $"is it up? run: {up}");
         return new ServerAddress(
-            ParseUrl(client.Server), token ?? (data is null ? around.Setting("RAVEL_TOKEN") : null) ?? client.Token);
+            ParseUrl(client.Server), token ?? (data is null ? around.Setting("RAVEL_TOKEN") : null) ?? client.Token, up);
     }
 
     private static Uri ParseUrl(string text)

@@ -40,7 +40,7 @@ internal class CliException : Exception
 internal sealed class ProblemException : CliException
 {
     public ProblemException(string subject, Problem problem, string? remedy = null)
-        : base(subject, problem.Detail.TrimEnd('.'), remedy ?? Problems.RemedyFor(problem.Code), ExitCodes.Of(problem.Code, runsWorkload: false))
+        : base(subject, problem.Detail.TrimEnd('.'), remedy ?? Problems.RemedyFor(problem.Code, problem.Detail), ExitCodes.Of(problem.Code, runsWorkload: false))
     {
         Problem = problem;
     }

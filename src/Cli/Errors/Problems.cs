@@ -5,7 +5,9 @@ namespace Ravel.Cli.Errors;
 /// <summary>What a person can do about a problem of the API, where the problem's own words leave that open.</summary>
 internal static class Problems
 {
-    public static string? RemedyFor(string code) => code switch
+    /// <param name="code">One of <see cref="ProblemCodes"/>.</param>
+    /// <param name="words">The problem's own words: those with a semicolon name a remedy already, except where only the client knows it.</param>
+    public static string? RemedyFor(string code, string words) => words.Contains(';') && code != ProblemCodes.Unauthorized ? null : code switch
     {
         ProblemCodes.Unauthorized => "give a valid token with --token or RAVEL_TOKEN, or run `ravel up` again",
         ProblemCodes.Forbidden => "use a token that may do this",

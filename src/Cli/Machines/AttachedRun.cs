@@ -15,12 +15,14 @@ internal sealed class AttachedRun
     /// <summary>How long output may still trickle in after the end is known, counted from the last line.</summary>
     private static readonly TimeSpan _trailing = TimeSpan.FromSeconds(3);
 
-    private const int MaxConsoleLines = 20;
+    private const int MaxNotes = 40;
 
     private readonly Session _session;
     private readonly Machine _machine;
     private readonly LogPrinter _printer;
-    private readonly List<LogLine> _console = [];
+
+    /// <summary>What Ravel itself wrote into the log, kept until the end is known.</summary>
+    private readonly List<LogLine> _notes = [];
     private readonly Lock _gate = new();
     private string? _lastTimestamp;
     private long _lastLineAt;
@@ -56,12 +58,14 @@ internal sealed class AttachedRun
     {
         if (_session.Json)
             JsonOutput.Line(_session.Terminal, new RanMachine(ended.Id.Value, ended.Name, ended.State, ended.Exit, ended.Problem));
+        foreach (var line in _notes)
+        {
+            if (IsWorthShowing(line, ended.Problem))
+                _printer.Print(line);
+        }
         if (ended.Problem is { } problem)
         {
-            // The console can be read later with `ravel logs`, unless it goes with the machine.
-            if (_machine.Config.AutoDestroy)
-                _console.ForEach(_printer.Print);
-            var remedy = Problems.RemedyFor(problem.Code) ?? (_machine.Config.AutoDestroy ? null : $"see: ravel logs {ended.Name}");
+            var remedy = Problems.RemedyFor(problem.Code, problem.Message) ?? (_machine.Config.AutoDestroy ? null : $"see: ravel logs {ended.Name}");
             throw new CliException(ended.Name, problem.Message.TrimEnd('.'), remedy, ExitCodes.CouldNotRun);
         }
         if (ended.Exit is not { } exit)
@@ -84,7 +88,7 @@ internal sealed class AttachedRun
                 // Taken up again at the time of the last line: what is not newer has been printed.
                 if (seen is not null && string.CompareOrdinal(line.Timestamp, seen) <= 0)
                     continue;
-                if (IsConsole(line))
+                if (line.Stream == "system" && !_session.Json)
                     Keep(line);
                 else
                     _printer.Print(line);
@@ -97,15 +101,20 @@ internal sealed class AttachedRun
         }
     }
 
-    /// <summary>What the guest's kernel and init say on the way down: noise, as long as the reason is known.</summary>
-    private bool IsConsole(LogLine line) =>
-        !_session.Json && line.Stream == "system" && line.Message?.StartsWith("console:", StringComparison.Ordinal) == true;
+    /// <summary>
+    /// The end says again what a note has said. What the guest's kernel and init said on their way down is noise while the reason
+    /// is known, and can be read later with <c>ravel logs</c>, unless it goes with the machine.
+    /// </summary>
+    private bool IsWorthShowing(LogLine note, MachineProblem? problem) =>
+        note.Message?.StartsWith("console:", StringComparison.Ordinal) == true
+            ? problem is not null && _machine.Config.AutoDestroy
+            : note.Message?.TrimEnd('\n') != problem?.Message;
 
-    private void Keep(LogLine line)
+    private void Keep(LogLine note)
     {
-        _console.Add(line);
-        if (_console.Count > MaxConsoleLines)
-            _console.RemoveAt(0);
+        _notes.Add(note);
+        if (_notes.Count > MaxNotes)
+            _notes.RemoveAt(0);
     }
 
     private async Task DrainAsync(Task logs, CancellationTokenSource stopLogs)

@@ -42,7 +42,7 @@ internal static class MachineWaits
         ? throw new CliException(
             machine.Name,
             machine.Problem?.Message.TrimEnd('.') ?? "failed",
-            machine.Problem is { } problem ? Problems.RemedyFor(problem.Code) : $"see: ravel events {machine.Name}")
+            machine.Problem is { } problem ? Problems.RemedyFor(problem.Code, problem.Message) : $"see: ravel events {machine.Name}")
         : machine;
 
     private static async Task<Machine> UntilAsync(

@@ -174,7 +174,10 @@ public sealed class RunCommandTests : IAsyncLifetime
         {
             State = remove ? MachineStates.Destroyed : MachineStates.Failed,
         });
-        Logs(MachineCommandTests.Line("system", "console: init: /no/such\n"), MachineCommandTests.Line("stdout", "out\n"));
+        Logs(
+            MachineCommandTests.Line("system", "/no/such: No such file or directory\n"),
+            MachineCommandTests.Line("system", "console: init: /no/such\n"),
+            MachineCommandTests.Line("stdout", "out\n"));
 
         var result = await _api.RavelAsync(["run", .. remove ? new[] { "--rm" } : [], "img"]);
 

@@ -39,6 +39,10 @@ public sealed class ErrorTests
     }
 
     [Fact]
+    public void A_problem_that_names_its_remedy_gets_no_second_one() =>
+        Assert.Equal("ravel: web: Port 80 is taken; choose another", new ProblemException("web", Problem(ProblemCodes.PortTaken, "Port 80 is taken; choose another.")).Line);
+
+    [Fact]
     public void An_answer_without_a_problem_document_still_has_a_code() =>
         Assert.Equal((ProblemCodes.Unauthorized, "the server answered 401 Unauthorized"), (Problems.FromStatus(401, "Unauthorized").Code, Problems.FromStatus(401, "Unauthorized").Detail));
 

@@ -76,7 +76,7 @@ public sealed class ServerAddressTests : IDisposable
     {
         var error = Assert.Throws<CliException>(() => Find(data: "/data/none"));
 
-        Assert.Equal("ravel: server: none has been brought up in /data/none; is it up? run: ravel up", error.Line);
+        Assert.Equal("ravel: server: none has been brought up in /data/none; is it up? run: ravel up --data /data/none", error.Line);
     }
 
     [Theory]
