@@ -16,7 +16,8 @@ internal static class Program
     public static async Task<int> Main(string[] arguments)
     {
         var around = Surroundings.OfProcess();
-        using var terminal = Terminal.OfProcess(around.Variable);
+        // Not disposed of: that would write once more what could not be written, and the process ends anyway.
+        var terminal = Terminal.OfProcess(around.Variable);
         try
         {
             var code = await RunAsync(arguments, terminal, around);
@@ -25,8 +26,12 @@ internal static class Program
         }
         catch (IOException e) when (Terminal.IsBrokenPipe(e))
         {
-            Environment.Exit(ExitCodes.BrokenPipe);
             return ExitCodes.BrokenPipe;
+        }
+        catch (IOException e)
+        {
+            Report(terminal, new CliException("output", $"cannot be written: {e.Message.TrimEnd('.')}"));
+            return ExitCodes.Error;
         }
     }
 
@@ -66,7 +71,7 @@ internal static class Program
         catch (CliException e)
         {
             terminal.Flush();
-            terminal.Error.WriteLine(e.Line);
+            Report(terminal, e);
             return ExitCodes.Of(e, command is { RunsWorkload: true });
         }
         catch (OperationCanceledException) when (interrupts.Cancelled.IsCancellationRequested)
@@ -77,8 +82,20 @@ internal static class Program
         catch (Exception e) when (e is not IOException || !Terminal.IsBrokenPipe((IOException)e))
         {
             // A bug, or an environment that nobody thought of: still one line.
-            terminal.Error.WriteLine(new CliException("internal", $"{e.GetType().Name}: {e.Message}", "please report this").Line);
+            Report(terminal, new CliException("internal", $"{e.GetType().Name}: {e.Message}", "please report this"));
             return command is { RunsWorkload: true } ? ExitCodes.CouldNotRun : ExitCodes.Error;
+        }
+    }
+
+    private static void Report(Terminal terminal, CliException error)
+    {
+        try
+        {
+            terminal.Error.WriteLine(error.Line);
+        }
+        catch (IOException)
+        {
+            // Nowhere to say it; the exit code does.
         }
     }
 

@@ -39,7 +39,7 @@ internal sealed class Terminal : IDisposable
     public bool ErrorHasColour { get; }
 
     public static Terminal OfProcess(Func<string, string?> environment) =>
-        new(OpenStandardOutput(), Console.Error, !Console.IsOutputRedirected, !Console.IsErrorRedirected, WantsColour(environment));
+        new(Open(1), new StreamWriter(Open(2), new UTF8Encoding(false)) { NewLine = "\n", AutoFlush = true }, !Console.IsOutputRedirected, !Console.IsErrorRedirected, WantsColour(environment));
 
     /// <summary>For tests.</summary>
     public static Terminal Over(Stream output, TextWriter error, bool isTerminal, Func<string, string?> environment) =>
@@ -64,13 +64,13 @@ internal sealed class Terminal : IDisposable
     /// <summary>
     /// Console's own stream swallows EPIPE, with which <c>ravel logs -f | head</c> would go on for ever; a FileStream reports it. A
     /// FileStream in turn writes a regular file at an offset of its own, so that two writers of one open file overwrite
-    /// each other; there Console's stream is right.
+    /// each other; there Console's stream is right. (Console.Out and Console.Error would also switch a terminal's keypad mode.)
     /// </summary>
-    private static Stream OpenStandardOutput()
+    private static Stream Open(int descriptor)
     {
         try
         {
-            var stream = new FileStream(new SafeFileHandle(1, ownsHandle: false), FileAccess.Write, bufferSize: 0);
+            var stream = new FileStream(new SafeFileHandle(descriptor, ownsHandle: false), FileAccess.Write, bufferSize: 0);
             if (!stream.CanSeek)
                 return stream;
             stream.Dispose();
@@ -79,6 +79,6 @@ internal sealed class Terminal : IDisposable
         {
             // Closed, or nothing that FileStream takes.
         }
-        return Console.OpenStandardOutput();
+        return descriptor == 1 ? Console.OpenStandardOutput() : Console.OpenStandardError();
     }
 }

@@ -81,6 +81,16 @@ public sealed class ShellTests : IAsyncLifetime
         Assert.Matches("^\\{\n  \"version\": \"[0-9.]+\"\n\\}\n$", json.Output);
     }
 
+    [Fact]
+    public async Task Output_that_cannot_be_written_is_an_error_in_one_line()
+    {
+        using var process = RavelProcess.StartProgram("sh", _api.Environment, "-c", "\"$0\" version > /dev/full", RavelProcess.Binary);
+
+        var result = await process.WaitAsync();
+
+        Assert.Equal((1, "ravel: output: cannot be written: No space left on device\n"), (result.ExitCode, System.Text.RegularExpressions.Regex.Replace(result.Error, " : '.*'", "")));
+    }
+
     [Theory]
     [InlineData("help run")]
     [InlineData("run --help")]
