@@ -66,7 +66,8 @@ internal sealed class AttachedRun
         if (ended.Problem is { } problem)
         {
             var remedy = Problems.RemedyFor(problem.Code, problem.Message) ?? (_machine.Config.AutoDestroy ? null : $"see: ravel logs {ended.Name}");
-            throw new CliException(ended.Name, problem.Message.TrimEnd('.'), remedy, ExitCodes.CouldNotRun);
+            // A command that was not found or not executable has an exit code of its own, 127 or 126, as a shell gives it.
+            throw new CliException(ended.Name, problem.Message.TrimEnd('.'), remedy, ended.Exit?.ExitCode ?? ExitCodes.CouldNotRun);
         }
         if (ended.Exit is not { } exit)
             throw new CliException(ended.Name, $"is {ended.State} and left no exit code", $"see: ravel events {ended.Name}", ExitCodes.CouldNotRun);

@@ -20,9 +20,11 @@ public sealed partial class RegistryFixture : IAsyncDisposable
     private readonly Process _process;
     private readonly string _directory;
     private readonly bool _password;
+    private readonly string? _networkNamespace;
 
-    private RegistryFixture(Process process, string directory, int port, bool password)
+    private RegistryFixture(Process process, string directory, int port, bool password, string? networkNamespace)
     {
+        _networkNamespace = networkNamespace;
         _process = process;
         _directory = directory;
         _password = password;
@@ -35,7 +37,9 @@ public sealed partial class RegistryFixture : IAsyncDisposable
     public string Host => $"127.0.0.1:{Port}";
 
     /// <param name="password">Asks for Basic credentials, <see cref="UserName"/> and <see cref="Password"/>.</param>
-    public static async Task<RegistryFixture> StartAsync(bool password = false, CancellationToken cancellationToken = default)
+    /// <param name="networkNamespace">Listens on the loopback of this network namespace (ip-netns(8)) instead of the host's.</param>
+    public static async Task<RegistryFixture> StartAsync(
+        bool password = false, string? networkNamespace = null, CancellationToken cancellationToken = default)
     {
         var directory = Directory.CreateTempSubdirectory("ravel-registry-").FullName;
         try
@@ -48,13 +52,15 @@ public sealed partial class RegistryFixture : IAsyncDisposable
             // The shell waits for the end of its input, which comes with the end of the test process however it ends.
             var start = new ProcessStartInfo("/bin/sh")
             {
-                ArgumentList = { "-c", "docker-registry serve \"$1\" & read -r _; kill $!; wait", "sh", configuration },
+                ArgumentList = { "-c", "\"$@\" & read -r _; kill $!; wait", "sh" },
                 RedirectStandardInput = true,
                 RedirectStandardOutput = true,
                 RedirectStandardError = true,
                 UseShellExecute = false,
                 Environment = { ["OTEL_TRACES_EXPORTER"] = "none" },
             };
+            foreach (var word in Inside(networkNamespace, "docker-registry", "serve", configuration))
+                start.ArgumentList.Add(word);
             var process = new Process { StartInfo = start };
             var listening = new TaskCompletionSource<int>(TaskCreationOptions.RunContinuationsAsynchronously);
             var words = new List<string>();
@@ -82,7 +88,7 @@ public sealed partial class RegistryFixture : IAsyncDisposable
             process.BeginOutputReadLine();
             process.BeginErrorReadLine();
             var port = await listening.Task.WaitAsync(TimeSpan.FromSeconds(30), cancellationToken);
-            return new RegistryFixture(process, directory, port, password);
+            return new RegistryFixture(process, directory, port, password, networkNamespace);
         }
         catch
         {
@@ -99,8 +105,9 @@ public sealed partial class RegistryFixture : IAsyncDisposable
         if (_password)
             arguments.Add($"--dest-creds={UserName}:{Password}");
         arguments.AddRange([$"oci:{image.Directory}:{image.Tag}", $"docker://{reference}"]);
+        var command = Inside(_networkNamespace, ["skopeo", .. arguments]);
         await CommandRunner.RunCheckedAsync(
-            "skopeo", arguments, timeout: TimeSpan.FromMinutes(3), cancellationToken: cancellationToken);
+            command[0], command[1..], timeout: TimeSpan.FromMinutes(3), cancellationToken: cancellationToken);
         return reference;
     }
 
@@ -126,6 +133,9 @@ public sealed partial class RegistryFixture : IAsyncDisposable
         _process.Dispose();
         Directory.Delete(_directory, recursive: true);
     }
+
+    private static string[] Inside(string? networkNamespace, params string[] command) =>
+        networkNamespace is null ? command : ["nsenter", $"--net=/run/netns/{networkNamespace}", .. command];
 
     private static string Configuration(string directory, bool password) =>
         $"""

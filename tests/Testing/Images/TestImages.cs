@@ -16,7 +16,7 @@ public static class TestImages
     /// <summary>Debian's nginx with its libraries and busybox: answers on port 80 with <see cref="NginxPage"/>, logs to its output.</summary>
     public static ImageRecipe NginxRecipe { get; } = new(
         "nginx",
-        Revision: 1,
+        Revision: 2,
         ["busybox-static", "nginx", "nginx-common", "libc6", "libcrypt1", "libpcre2-8-0", "libssl3", "zlib1g"],
         ArrangeNginxAsync,
         [
@@ -73,6 +73,7 @@ public static class TestImages
                 access_log /dev/stdout;
                 server {
                     listen 80 default_server;
+                    listen [::]:80 default_server;
                     root /var/www/html;
                     index index.html;
                 }

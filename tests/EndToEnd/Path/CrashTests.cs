@@ -1,0 +1,83 @@
+using System.Globalization;
+using Ravel.Testing.EndToEnd;
+
+namespace Ravel.EndToEnd.Path;
+
+/// <summary>The daemon dies; machines do not.</summary>
+[Collection(nameof(OneHost))]
+public sealed class CrashTests(OneHost one)
+{
+    private readonly RavelHost _host = one.Host;
+
+    [Fact]
+    public async Task A_machine_outlives_a_killed_daemon_and_is_adopted_without_losing_a_line()
+    {
+        await _host.RunDetachedAsync("--name", "survivor", "-p", "18090:80", one.Nginx);
+        await _host.RunDetachedAsync(
+            "--name", "counting", one.Busybox, "sh", "-c", "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo $i; usleep 20000; done; sleep 600");
+        await _host.FetchUntilAsync("http://127.0.0.1:18090/");
+        var before = await _host.InspectAsync("survivor");
+
+        await _host.KillDaemonAsync();
+        Assert.Equal(0, (await _host.FetchAsync("http://127.0.0.1:18090/")).ExitCode);
+        Assert.NotEqual(0, (await _host.RavelAsync("ps")).ExitCode);
+
+        await _host.UpAsync();
+        Assert.Equal(0, (await _host.FetchAsync("http://127.0.0.1:18090/")).ExitCode);
+        var after = await _host.InspectAsync("survivor");
+        Assert.Equal("started", after.State);
+        Assert.Equal(before.InstanceId, after.InstanceId);
+        Assert.Contains("survivor", await _host.RavelOkAsync("ps"), StringComparison.Ordinal);
+        Assert.Equal("still here\n", await _host.RavelOkAsync("exec", "survivor", "echo", "still here"));
+        Assert.Contains("GET / HTTP", await _host.RavelOkAsync("logs", "survivor"), StringComparison.Ordinal);
+
+        // Killed once more while a burst is under way: every number exactly once, in order.
+        await _host.KillDaemonAsync();
+        await _host.UpAsync();
+        await _host.RavelOkAsync("exec", "counting", "sh", "-c", "sleep 2");
+        var numbers = (await _host.RavelOkAsync("logs", "counting")).Split('\n', StringSplitOptions.RemoveEmptyEntries)
+            .Select(line => int.Parse(line, CultureInfo.InvariantCulture)).ToList();
+        Assert.True(numbers.Count > 50, $"only {numbers.Count} lines");
+        Assert.Equal(Enumerable.Range(1, numbers.Count), numbers);
+
+        await _host.RavelOkAsync("stop", "-t", "1", "survivor", "counting");
+        Assert.Equal("stopped", (await _host.InspectAsync("survivor")).State);
+        await _host.RavelOkAsync("rm", "survivor", "counting");
+    }
+
+    [Fact]
+    public async Task An_exit_while_the_daemon_is_dead_is_known_when_it_returns()
+    {
+        await _host.RunDetachedAsync("--name", "short", one.Busybox, "sh", "-c", "echo begun; sleep 4; echo ended; exit 9");
+        await using (var follow = _host.StartRavel("logs", "-f", "short"))
+            Assert.Equal("begun", await follow.ReadLineAsync());
+
+        await _host.KillDaemonAsync();
+        await Task.Delay(TimeSpan.FromSeconds(8));
+        await _host.UpAsync();
+
+        Assert.Equal("9\n", await _host.RavelOkAsync("wait", "short"));
+        Assert.Equal("begun\nended\n", await _host.RavelOkAsync("logs", "short"));
+        await _host.RavelOkAsync("rm", "short");
+    }
+
+    [Fact]
+    public async Task Down_stops_machines_and_up_brings_declared_ones_back()
+    {
+        await using var host = await RavelHost.CreateAsync();
+        await using var images = await HostImages.ServeAsync(host);
+        await host.UpAsync();
+        await host.RunDetachedAsync("--name", "declared", images.Busybox, "sh", "-c", "echo up; sleep 600");
+        var before = await host.InspectAsync("declared");
+
+        await host.RavelOkAsync("down");
+        Assert.Empty(host.OpenRootfsFiles());
+        Assert.DoesNotContain("rv", (await host.InNamespaceAsync("ip", "-br", "link", "show", "type", "tun")).Output, StringComparison.Ordinal);
+        Assert.DoesNotContain("ravel", (await host.InNamespaceAsync("nft", "list", "tables")).Output, StringComparison.Ordinal);
+
+        await host.UpAsync();
+        var after = await host.InspectUntilAsync("declared", "started");
+        Assert.Equal(before.PrivateIp, after.PrivateIp);
+        Assert.NotEqual(before.InstanceId, after.InstanceId);
+    }
+}
