@@ -125,7 +125,8 @@ public sealed class DetachedProcessTests : IDisposable
     [Fact]
     public async Task The_program_is_in_its_group_from_the_first_instruction_and_dies_with_it()
     {
-        var tree = CgroupTree.Detect($"ravel-test-{Environment.ProcessId}");
+        // A tree of its own: other tests of this process have groups at the same time.
+        var tree = CgroupTree.Detect($"ravel-test-{Environment.ProcessId}-group");
         var group = tree.Create("0/one", new CgroupLimits(256L << 20, 1.5));
         try
         {
