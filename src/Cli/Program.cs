@@ -11,7 +11,7 @@ namespace Ravel.Cli;
 internal static class Program
 {
     // '@' begins no file of arguments here: it is part of image references and commands.
-    private static readonly ParserConfiguration _configuration = new() { ResponseFileTokenReplacer = null };
+    private static readonly ParserConfiguration Configuration = new() { ResponseFileTokenReplacer = null };
 
     public static async Task<int> Main(string[] arguments)
     {
@@ -55,7 +55,7 @@ internal static class Program
                     break;
             }
 
-            var result = root.Parse(ArgumentScan.Prepare(root, arguments), _configuration);
+            var result = root.Parse(ArgumentScan.Prepare(root, arguments), Configuration);
             command = (CliCommand)result.CommandResult.Command;
             if (result.GetValue(GlobalOptions.Help) || (command.Run is null && result.Errors.All(error => error.SymbolResult == result.CommandResult)))
             {

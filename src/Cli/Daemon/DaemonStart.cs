@@ -12,8 +12,8 @@ namespace Ravel.Cli.Daemon;
 internal sealed class DaemonStart : IDisposable
 {
     /// <summary>The first start migrates a database and unpacks a kernel; a slow disk gets this long.</summary>
-    private static readonly TimeSpan _patience = TimeSpan.FromSeconds(120);
-    private static readonly TimeSpan _interval = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(120);
+    private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(50);
 
     /// <summary>
     /// exec twice, so that the pid stays the one of the child. Own session: the terminal's Ctrl-C reaches ravel alone, which
@@ -69,15 +69,15 @@ internal sealed class DaemonStart : IDisposable
     {
         using var spinner = Spinner.Start(_session.Terminal, _session.Time, "starting raveld");
         var begun = _session.Time.GetTimestamp();
-        while (_session.Time.GetElapsedTime(begun) < _patience)
+        while (_session.Time.GetElapsedTime(begun) < Patience)
         {
             if (DaemonProcess.FindRunning(_directory) is { } client && await AnswersAsync(client, _session.Cancelled))
                 return client;
             if (_process.HasExited)
                 throw Ended();
-            await Task.Delay(_interval, _session.Time, _session.Cancelled);
+            await Task.Delay(Interval, _session.Time, _session.Cancelled);
         }
-        throw new CliException("raveld", $"does not answer after {_patience.TotalSeconds:0} s", $"see {LogPath}");
+        throw new CliException("raveld", $"does not answer after {Patience.TotalSeconds:0} s", $"see {LogPath}");
     }
 
     public CliException Ended()

@@ -9,7 +9,7 @@ namespace Ravel.Cli.Daemon;
 /// <summary><c>ravel down</c>.</summary>
 internal static class DownCommand
 {
-    private static readonly TimeSpan _interval = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(100);
 
     public static CliCommand Create() => new("down", "Stop the machines and Ravel on this host")
     {
@@ -25,7 +25,7 @@ internal static class DownCommand
             using (Spinner.Start(session.Terminal, session.Time, "stopping the machines and raveld"))
             {
                 while (DaemonProcess.IsAlive(client))
-                    await Task.Delay(_interval, session.Time, session.Cancelled);
+                    await Task.Delay(Interval, session.Time, session.Cancelled);
             }
             return Report(session, "stopped", directory, client);
         },

@@ -6,7 +6,7 @@ namespace Ravel.Cli.Daemon;
 internal static class LogTail
 {
     private const int LastBytes = 16 * 1024;
-    private static readonly TimeSpan _interval = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(200);
 
     /// <summary>The last line written since <paramref name="start"/>; null when there is none.</summary>
     public static string? LastLine(string path, long start)
@@ -43,7 +43,7 @@ internal static class LogTail
             }
             if (isLast)
                 return;
-            await Task.WhenAny(Task.Delay(_interval, time, cancellationToken));
+            await Task.WhenAny(Task.Delay(Interval, time, cancellationToken));
         }
     }
 }

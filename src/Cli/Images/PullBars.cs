@@ -9,7 +9,7 @@ internal sealed class PullBars(TextWriter to, bool colour, int width, TimeProvid
 {
     /// <summary>More bars than this would scroll the first out of reach of the cursor on a small terminal.</summary>
     private const int MaxBars = 12;
-    private static readonly TimeSpan _interval = TimeSpan.FromMilliseconds(80);
+    private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(80);
     private readonly List<string> _order = [];
     private readonly Dictionary<string, PullProgress> _layers = [];
     private string _phase = "";
@@ -26,7 +26,7 @@ internal sealed class PullBars(TextWriter to, bool colour, int width, TimeProvid
                 _order.Add(layer);
             _layers[layer] = progress;
         }
-        if (_drawn > 0 && time.GetElapsedTime(_drawnAt) < _interval)
+        if (_drawn > 0 && time.GetElapsedTime(_drawnAt) < Interval)
             return;
         Draw();
     }

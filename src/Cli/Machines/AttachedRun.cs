@@ -13,7 +13,7 @@ namespace Ravel.Cli.Machines;
 internal sealed class AttachedRun
 {
     /// <summary>How long output may still trickle in after the end is known, counted from the last line.</summary>
-    private static readonly TimeSpan _trailing = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan Trailing = TimeSpan.FromSeconds(3);
 
     private const int MaxNotes = 40;
 
@@ -123,10 +123,10 @@ internal sealed class AttachedRun
         Volatile.Write(ref _lastLineAt, _session.Time.GetTimestamp());
         while (!logs.IsCompleted)
         {
-            var left = _trailing - _session.Time.GetElapsedTime(Volatile.Read(ref _lastLineAt));
+            var left = Trailing - _session.Time.GetElapsedTime(Volatile.Read(ref _lastLineAt));
             if (left <= TimeSpan.Zero)
                 stopLogs.Cancel();
-            await Task.WhenAny(logs, Task.Delay(left > TimeSpan.Zero ? left : _trailing, _session.Time));
+            await Task.WhenAny(logs, Task.Delay(left > TimeSpan.Zero ? left : Trailing, _session.Time));
         }
         try
         {

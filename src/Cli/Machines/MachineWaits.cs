@@ -7,7 +7,7 @@ namespace Ravel.Cli.Machines;
 /// <summary>Waiting for what a machine comes to, however long that takes: the server's waits are short and are asked again.</summary>
 internal static class MachineWaits
 {
-    private static readonly TimeSpan _pause = TimeSpan.FromMilliseconds(250);
+    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(250);
 
     /// <summary>The machine once it does not run any more, for whatever reason.</summary>
     public static Task<Machine> UntilOverAsync(Session session, Machine machine, CancellationToken cancellationToken) =>
@@ -56,8 +56,8 @@ internal static class MachineWaits
             var asked = session.Time.GetTimestamp();
             await session.Api.WaitAsync(machine, state, cancellationToken);
             // An early answer that did not bring the state asked for must not make this a busy loop.
-            if (session.Time.GetElapsedTime(asked) < _pause && !isReached((await SeenAsync(session, machine, cancellationToken)).State))
-                await Task.Delay(_pause, session.Time, cancellationToken);
+            if (session.Time.GetElapsedTime(asked) < Pause && !isReached((await SeenAsync(session, machine, cancellationToken)).State))
+                await Task.Delay(Pause, session.Time, cancellationToken);
         }
     }
 

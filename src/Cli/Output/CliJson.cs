@@ -26,20 +26,20 @@ internal sealed partial class CliJson : JsonSerializerContext;
 internal static class JsonOutput
 {
     // Written to a terminal or a file, never into HTML: '<', '+' and letters outside ASCII stay as they are.
-    private static readonly JavaScriptEncoder _encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping;
+    private static readonly JavaScriptEncoder Relaxed = JavaScriptEncoder.UnsafeRelaxedJsonEscaping;
 
-    private static readonly JsonSerializerOptions _document = new(ApiJson.Default.Options)
+    private static readonly JsonSerializerOptions Indented = new(ApiJson.Default.Options)
     {
         WriteIndented = true,
-        Encoder = _encoder,
+        Encoder = Relaxed,
         TypeInfoResolver = JsonTypeInfoResolver.Combine(ApiJson.Default, CliJson.Default),
     };
 
-    private static readonly JsonSerializerOptions _line = new(_document) { WriteIndented = false };
+    private static readonly JsonSerializerOptions OnOneLine = new(Indented) { WriteIndented = false };
 
     public static void Document<T>(Terminal terminal, T value) =>
-        terminal.Out.WriteLine(JsonSerializer.Serialize(value, (JsonTypeInfo<T>)_document.GetTypeInfo(typeof(T))));
+        terminal.Out.WriteLine(JsonSerializer.Serialize(value, (JsonTypeInfo<T>)Indented.GetTypeInfo(typeof(T))));
 
     public static void Line<T>(Terminal terminal, T value) =>
-        terminal.Out.WriteLine(JsonSerializer.Serialize(value, (JsonTypeInfo<T>)_line.GetTypeInfo(typeof(T))));
+        terminal.Out.WriteLine(JsonSerializer.Serialize(value, (JsonTypeInfo<T>)OnOneLine.GetTypeInfo(typeof(T))));
 }

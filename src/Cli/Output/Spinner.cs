@@ -4,7 +4,7 @@ namespace Ravel.Cli.Output;
 internal sealed class Spinner : IDisposable
 {
     private const string Frames = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏";
-    private static readonly TimeSpan _interval = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(100);
     private readonly Terminal _terminal;
     private readonly TimeProvider _time;
     private readonly string _what;
@@ -21,7 +21,7 @@ internal sealed class Spinner : IDisposable
         _what = what;
         _begun = time.GetTimestamp();
         if (terminal.ErrorIsTerminal)
-            _timer = time.CreateTimer(_ => Turn(), null, TimeSpan.Zero, _interval);
+            _timer = time.CreateTimer(_ => Turn(), null, TimeSpan.Zero, Interval);
         else
             terminal.Error.WriteLine($"{what}…");
     }

@@ -10,7 +10,7 @@ namespace Ravel.Cli.Shell;
 internal static class Completions
 {
     /// <summary>A key press must not hang on a server that does not answer.</summary>
-    private static readonly TimeSpan _patience = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
 
     public static IEnumerable<CompletionItem> Machines(CompletionContext context) => Ask(context, async (api, cancellationToken) =>
         (await api.ListMachinesAsync(cancellationToken)).Select(machine => new CompletionItem(machine.Name, detail: $"{machine.State}, {machine.Config.Image}")));
@@ -31,7 +31,7 @@ internal static class Completions
                 Surroundings.OfProcess(),
                 DataDirectory.ReadClient);
             using var api = new ApiClient(address, result.GetValue(GlobalOptions.Namespace));
-            using var deadline = new CancellationTokenSource(_patience);
+            using var deadline = new CancellationTokenSource(Patience);
             return ask(api, deadline.Token).GetAwaiter().GetResult();
         }
         catch (Exception e) when (e is CliException or OperationCanceledException or InvalidOperationException)

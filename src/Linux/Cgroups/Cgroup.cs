@@ -14,7 +14,7 @@ public sealed record CgroupUsage(TimeSpan? CpuTime, long? MemoryBytes);
 /// <summary>One control group: the same relative directory in every hierarchy of its <see cref="CgroupTree"/>.</summary>
 public sealed class Cgroup
 {
-    private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(10);
+    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(10);
 
     private readonly (CgroupHierarchy Hierarchy, string Directory)[] _places;
     private readonly CgroupTree _tree;
@@ -77,7 +77,7 @@ public sealed class Cgroup
                 foreach (var pid in running)
                     _ = ProcessCalls.kill(pid, ProcessCalls.Sigkill);
             }
-            await Task.Delay(s_pause, time, cancellationToken).ConfigureAwait(false);
+            await Task.Delay(Pause, time, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -103,7 +103,7 @@ public sealed class Cgroup
                     catch (IOException) when (attempt < Attempts)
                     {
                         // Busy for as long as a killed process's last thread takes to leave.
-                        await Task.Delay(s_pause, time, cancellationToken).ConfigureAwait(false);
+                        await Task.Delay(Pause, time, cancellationToken).ConfigureAwait(false);
                     }
                 }
             }

@@ -12,10 +12,10 @@ namespace Ravel.Linux.Processes;
 internal sealed unsafe class DescriptorWatch
 {
     // struct epoll_event is packed on x86-64 and on no other architecture.
-    private static readonly int s_eventBytes = RuntimeInformation.ProcessArchitecture == Architecture.X64 ? 12 : 16;
-    private static readonly int s_dataOffset = s_eventBytes - 8;
+    private static readonly int EventBytes = RuntimeInformation.ProcessArchitecture == Architecture.X64 ? 12 : 16;
+    private static readonly int DataOffset = EventBytes - 8;
 
-    private static readonly Lazy<DescriptorWatch> s_instance = new(() => new DescriptorWatch());
+    private static readonly Lazy<DescriptorWatch> Instance = new(() => new DescriptorWatch());
 
     private readonly SafeFileHandle _epoll;
     private readonly ConcurrentDictionary<ulong, Action> _callbacks = new();
@@ -33,7 +33,7 @@ internal sealed unsafe class DescriptorWatch
     /// Calls <paramref name="readable"/> whenever <paramref name="descriptor"/> can be read or has hung up, until the watch is
     /// disposed. The descriptor must be kept open until then.
     /// </summary>
-    public static IDisposable Add(SafeFileHandle descriptor, Action readable) => s_instance.Value.AddCore(descriptor, readable);
+    public static IDisposable Add(SafeFileHandle descriptor, Action readable) => Instance.Value.AddCore(descriptor, readable);
 
     private Registration AddCore(SafeFileHandle descriptor, Action readable)
     {
@@ -41,7 +41,7 @@ internal sealed unsafe class DescriptorWatch
         _callbacks[id] = readable;
         var entry = stackalloc byte[16];
         *(uint*)entry = ProcessCalls.EpollIn;
-        Marshal.WriteInt64((nint)(entry + s_dataOffset), (long)id);
+        Marshal.WriteInt64((nint)(entry + DataOffset), (long)id);
         if (ProcessCalls.epoll_ctl(_epoll, ProcessCalls.EpollCtlAdd, descriptor, entry) != 0)
         {
             _callbacks.TryRemove(id, out _);
@@ -60,7 +60,7 @@ internal sealed unsafe class DescriptorWatch
             for (var i = 0; i < count; i++)
             {
                 // A watch disposed between epoll_wait and here is no longer in the table.
-                var id = (ulong)Marshal.ReadInt64((nint)(events + (s_eventBytes * i) + s_dataOffset));
+                var id = (ulong)Marshal.ReadInt64((nint)(events + (EventBytes * i) + DataOffset));
                 if (_callbacks.TryGetValue(id, out var callback))
                     callback();
             }

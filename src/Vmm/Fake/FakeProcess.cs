@@ -30,9 +30,9 @@ internal sealed class FakeProcess
 {
     public const int Sigkill = 9;
 
-    private static readonly TimeSpan s_echoInterval = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan EchoInterval = TimeSpan.FromMilliseconds(100);
 
-    private static readonly HashSet<string> s_verbs =
+    private static readonly HashSet<string> Verbs =
     [
         "print", "print-err", "print-env", "print-hostname", "print-drive", "flood", "console", "cat", "sleep", "echo-forever",
         "ignore-stop", "exit", "oom", "crash", "panic", "power-off", "true",
@@ -73,7 +73,7 @@ internal sealed class FakeProcess
         {
             if (command is ["fail", ..])
                 return new WorkloadFailed(command.Length > 1 ? Number(command[1]) : 125, "told to fail");
-            if (!s_verbs.Contains(command[0]))
+            if (!Verbs.Contains(command[0]))
                 return new WorkloadFailed(127, $"{command[0]}: not found");
         }
         return null;
@@ -166,7 +166,7 @@ internal sealed class FakeProcess
                 while (true)
                 {
                     await PrintAsync(_stdout, string.Join(' ', words), cancellationToken).ConfigureAwait(false);
-                    await Task.Delay(s_echoInterval, _machine.Time, cancellationToken).ConfigureAwait(false);
+                    await Task.Delay(EchoInterval, _machine.Time, cancellationToken).ConfigureAwait(false);
                 }
             case "ignore-stop":
                 _ignoresStop = true;

@@ -15,7 +15,7 @@ internal sealed class FirecrackerApi : IDisposable
     private const int MaxAnswer = 256 * 1024;
 
     /// <summary>A snapshot of a large guest takes as long as the disk does; nothing else comes near.</summary>
-    private static readonly TimeSpan s_timeout = TimeSpan.FromMinutes(5);
+    private static readonly TimeSpan CallTimeout = TimeSpan.FromMinutes(5);
 
     private readonly HttpClient _http;
     private readonly string _id;
@@ -33,7 +33,7 @@ internal sealed class FirecrackerApi : IDisposable
         _http = new HttpClient(handler)
         {
             BaseAddress = new Uri("http://localhost"),
-            Timeout = s_timeout,
+            Timeout = CallTimeout,
             MaxResponseContentBufferSize = MaxAnswer,
         };
     }
@@ -110,7 +110,7 @@ internal sealed class FirecrackerApi : IDisposable
         }
         catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {
-            throw new VmmException($"firecracker VM {_id} did not answer {method} {path} within {s_timeout.TotalMinutes:0} min", e);
+            throw new VmmException($"firecracker VM {_id} did not answer {method} {path} within {CallTimeout.TotalMinutes:0} min", e);
         }
     }
 }

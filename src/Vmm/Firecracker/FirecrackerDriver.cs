@@ -18,8 +18,8 @@ public sealed class FirecrackerDriver : IVmmDriver
 {
     public const string DriverName = "firecracker";
 
-    private static readonly TimeSpan s_startTimeout = TimeSpan.FromSeconds(10);
-    private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(1);
+    private static readonly TimeSpan StartTimeout = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(1);
 
     private readonly VmmOptions _options;
     private readonly VmmProcessHost _processes;
@@ -225,7 +225,7 @@ public sealed class FirecrackerDriver : IVmmDriver
         var jail = new Jail(_options, spec.Id);
         var arguments = jail.Arguments(firecracker, user.Value, _processes.Cgroups.HasUnified, _processes.Cgroups.PathOf(spec.Cgroup));
         using var jailer = _processes.Start(spec, cgroup, program, arguments, [], directory);
-        await jailer.Exited.WaitAsync(s_startTimeout, _processes.Time, cancellationToken).ConfigureAwait(false);
+        await jailer.Exited.WaitAsync(StartTimeout, _processes.Time, cancellationToken).ConfigureAwait(false);
         // It exits 0 at once and leaves the VM's pid behind; whatever else it says is a failure.
         var end = await jailer.DescribeEndAsync().ConfigureAwait(false);
         if (!end.StartsWith("exit status 0", StringComparison.Ordinal)
@@ -247,9 +247,9 @@ public sealed class FirecrackerDriver : IVmmDriver
         {
             if (process.Exited.IsCompleted)
                 throw new VmmException($"firecracker VM {spec.Id} ended before it answered: {await process.DescribeEndAsync().ConfigureAwait(false)}");
-            if (_processes.Time.GetElapsedTime(start) > s_startTimeout)
-                throw new VmmException($"firecracker VM {spec.Id} did not answer within {s_startTimeout.TotalSeconds:0} s: {process.ReadOutput().Trim()}");
-            await Task.Delay(s_poll, _processes.Time, cancellationToken).ConfigureAwait(false);
+            if (_processes.Time.GetElapsedTime(start) > StartTimeout)
+                throw new VmmException($"firecracker VM {spec.Id} did not answer within {StartTimeout.TotalSeconds:0} s: {process.ReadOutput().Trim()}");
+            await Task.Delay(Poll, _processes.Time, cancellationToken).ConfigureAwait(false);
         }
     }
 

@@ -3,7 +3,7 @@ namespace Ravel.Vmm.Processes;
 /// <summary>Where a program is.</summary>
 internal static class Executable
 {
-    private static readonly string[] s_systemDirectories = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    private static readonly string[] SystemDirectories = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
     /// <summary>The absolute path of a program named by path or by name; null when it is not there.</summary>
     public static string? Find(string program)
@@ -11,6 +11,6 @@ internal static class Executable
         if (program.Contains('/'))
             return File.Exists(program) ? Path.GetFullPath(program) : null;
         var path = Environment.GetEnvironmentVariable("PATH")?.Split(':', StringSplitOptions.RemoveEmptyEntries) ?? [];
-        return path.Concat(s_systemDirectories).Select(directory => Path.Combine(directory, program)).FirstOrDefault(File.Exists);
+        return path.Concat(SystemDirectories).Select(directory => Path.Combine(directory, program)).FirstOrDefault(File.Exists);
     }
 }

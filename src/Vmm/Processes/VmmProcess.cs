@@ -8,9 +8,9 @@ namespace Ravel.Vmm.Processes;
 internal sealed class VmmProcess : IDisposable
 {
     /// <summary>How long a killed process may take to go; only one stuck in the kernel exceeds it.</summary>
-    private static readonly TimeSpan s_killTimeout = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan KillTimeout = TimeSpan.FromSeconds(30);
 
-    private static readonly TimeSpan s_endTimeout = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan EndTimeout = TimeSpan.FromSeconds(2);
 
     private readonly PidFd _hold;
     private readonly OutputPipe? _output;
@@ -56,7 +56,7 @@ internal sealed class VmmProcess : IDisposable
     /// </summary>
     public async Task<bool> EndsSoonAsync()
     {
-        await Task.WhenAny(Exited, Task.Delay(s_endTimeout, _time)).ConfigureAwait(false);
+        await Task.WhenAny(Exited, Task.Delay(EndTimeout, _time)).ConfigureAwait(false);
         return Exited.IsCompleted;
     }
 
@@ -65,8 +65,8 @@ internal sealed class VmmProcess : IDisposable
         IsKilled = true;
         // By its own descriptor first: that works even where the group was removed under it.
         _hold.Signal(9);
-        await Cgroup.KillAllAsync(_time, s_killTimeout, cancellationToken).ConfigureAwait(false);
-        await Exited.WaitAsync(s_killTimeout, _time, cancellationToken).ConfigureAwait(false);
+        await Cgroup.KillAllAsync(_time, KillTimeout, cancellationToken).ConfigureAwait(false);
+        await Exited.WaitAsync(KillTimeout, _time, cancellationToken).ConfigureAwait(false);
     }
 
     /// <exception cref="VmmException">It has ended.</exception>
@@ -96,8 +96,8 @@ internal sealed class VmmProcess : IDisposable
 internal static class ConsoleText
 {
     // One ASCII character for each byte that is no UTF-8: the usual replacement character takes three.
-    private static readonly Encoding s_encoding =
+    private static readonly Encoding Lenient =
         Encoding.GetEncoding("utf-8", EncoderFallback.ReplacementFallback, new DecoderReplacementFallback("?"));
 
-    public static string Decode(ReadOnlySpan<byte> bytes) => s_encoding.GetString(bytes);
+    public static string Decode(ReadOnlySpan<byte> bytes) => Lenient.GetString(bytes);
 }

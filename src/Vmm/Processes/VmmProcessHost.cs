@@ -14,7 +14,7 @@ internal sealed class VmmProcessHost
 
     private const int PurgeAttempts = 5;
 
-    private static readonly TimeSpan s_killTimeout = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan KillTimeout = TimeSpan.FromSeconds(30);
 
     private readonly string _driver;
     private readonly CgroupTree _cgroups;
@@ -99,7 +99,7 @@ internal sealed class VmmProcessHost
     {
         for (var attempt = 1; ; attempt++)
         {
-            await group.KillAllAsync(Time, s_killTimeout, cancellationToken).ConfigureAwait(false);
+            await group.KillAllAsync(Time, KillTimeout, cancellationToken).ConfigureAwait(false);
             try
             {
                 await group.RemoveAsync(Time, cancellationToken).ConfigureAwait(false);

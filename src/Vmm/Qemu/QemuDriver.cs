@@ -23,13 +23,13 @@ public sealed class QemuDriver : IVmmDriver
     internal const string MigrationSocket = "migration.sock";
     internal const string SnapshotFile = "qemu.migration";
 
-    private static readonly string[] s_files =
+    private static readonly string[] Files =
     [
         MonitorSocket, MonitorSocket + ".new", LinkSocket, LinkSocket + ".new", MigrationSocket, MigrationSocket + ".new",
         ConsoleFile, ConsoleFile + ".tmp",
     ];
 
-    private static readonly TimeSpan s_restorePoll = TimeSpan.FromMilliseconds(5);
+    private static readonly TimeSpan RestorePoll = TimeSpan.FromMilliseconds(5);
 
     private readonly VmmOptions _options;
     private readonly VmmProcessHost _processes;
@@ -133,7 +133,7 @@ public sealed class QemuDriver : IVmmDriver
     }
 
     public Task PurgeAsync(string id, string runDirectory, CancellationToken cancellationToken) =>
-        _processes.PurgeAsync(runDirectory, s_files, cancellationToken);
+        _processes.PurgeAsync(runDirectory, Files, cancellationToken);
 
     private async Task<IVmm> StartAsync(VmSpec spec, string program, QemuHost host, Cgroup cgroup, CancellationToken cancellationToken)
     {
@@ -177,7 +177,7 @@ public sealed class QemuDriver : IVmmDriver
     private async Task WaitForRestoreAsync(QemuVm vm, CancellationToken cancellationToken)
     {
         while (await vm.GetStatusAsync(cancellationToken).ConfigureAwait(false) == "inmigrate")
-            await Task.Delay(s_restorePoll, _processes.Time, cancellationToken).ConfigureAwait(false);
+            await Task.Delay(RestorePoll, _processes.Time, cancellationToken).ConfigureAwait(false);
     }
 
     private static async Task<string> DescribeFailureAsync(VmmProcess process, Exception error)

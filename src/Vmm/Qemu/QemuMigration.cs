@@ -10,7 +10,7 @@ namespace Ravel.Vmm.Qemu;
 /// </summary>
 internal static class QemuMigration
 {
-    private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(10);
+    private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(10);
 
     /// <summary>Returns the directory, which holds a whole snapshot or is not there.</summary>
     public static async Task<string> SaveAsync(
@@ -79,7 +79,7 @@ internal static class QemuMigration
                 return;
             if (status is "failed" or "cancelled")
                 throw new VmmException($"QEMU could not save the VM: {status} {Text(answer, "error-desc")}");
-            await Task.Delay(s_poll, time, cancellationToken).ConfigureAwait(false);
+            await Task.Delay(Poll, time, cancellationToken).ConfigureAwait(false);
         }
     }
 

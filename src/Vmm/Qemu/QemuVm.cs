@@ -7,7 +7,7 @@ namespace Ravel.Vmm.Qemu;
 /// <summary>A hold on a running QEMU: its process and its monitor.</summary>
 internal sealed class QemuVm : IVmm
 {
-    private static readonly TimeSpan s_quitTimeout = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan QuitTimeout = TimeSpan.FromSeconds(5);
 
     private readonly VmmProcess _process;
     private readonly TimeProvider _time;
@@ -180,7 +180,7 @@ internal sealed class QemuVm : IVmm
         {
             console = await ReadConsoleAsync(_disposed.Token).ConfigureAwait(false);
             await Monitor.ExecuteAsync("quit", null, _disposed.Token).ConfigureAwait(false);
-            await _process.Exited.WaitAsync(s_quitTimeout, _time, _disposed.Token).ConfigureAwait(false);
+            await _process.Exited.WaitAsync(QuitTimeout, _time, _disposed.Token).ConfigureAwait(false);
         }
         catch (Exception e) when (e is VmmException or TimeoutException)
         {

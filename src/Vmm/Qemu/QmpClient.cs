@@ -14,7 +14,7 @@ internal sealed class QmpClient : IAsyncDisposable
 {
     private const int MaxLine = 1024 * 1024;
 
-    private static readonly TimeSpan s_replyTimeout = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan ReplyTimeout = TimeSpan.FromSeconds(30);
 
     private readonly Stream _stream;
     private readonly TimeProvider _time;
@@ -58,7 +58,7 @@ internal sealed class QmpClient : IAsyncDisposable
         try
         {
             client._reading = client.ReadAsync();
-            var greeting = await client._greeting.Task.WaitAsync(s_replyTimeout, time, cancellationToken).ConfigureAwait(false);
+            var greeting = await client._greeting.Task.WaitAsync(ReplyTimeout, time, cancellationToken).ConfigureAwait(false);
             client.Version = ReadVersion(greeting);
             await client.ExecuteAsync("qmp_capabilities", null, cancellationToken).ConfigureAwait(false);
             return client;
@@ -66,7 +66,7 @@ internal sealed class QmpClient : IAsyncDisposable
         catch (TimeoutException e)
         {
             await client.DisposeAsync().ConfigureAwait(false);
-            throw new VmmException($"QEMU does not answer at {path} within {s_replyTimeout.TotalSeconds:0} s", e);
+            throw new VmmException($"QEMU does not answer at {path} within {ReplyTimeout.TotalSeconds:0} s", e);
         }
         catch
         {
@@ -95,7 +95,7 @@ internal sealed class QmpClient : IAsyncDisposable
             try
             {
                 await _stream.WriteAsync(Encode(command, id, arguments), cancellationToken).ConfigureAwait(false);
-                return await reply.WaitAsync(s_replyTimeout, _time, cancellationToken).ConfigureAwait(false);
+                return await reply.WaitAsync(ReplyTimeout, _time, cancellationToken).ConfigureAwait(false);
             }
             catch (IOException e)
             {
@@ -103,7 +103,7 @@ internal sealed class QmpClient : IAsyncDisposable
             }
             catch (TimeoutException e)
             {
-                throw new VmmException($"QEMU did not answer '{command}' within {s_replyTimeout.TotalSeconds:0} s", e);
+                throw new VmmException($"QEMU did not answer '{command}' within {ReplyTimeout.TotalSeconds:0} s", e);
             }
         }
         finally

@@ -7,7 +7,7 @@ namespace Ravel.Integration.Linux.Processes;
 /// <summary>Real processes and control groups; needs root.</summary>
 public sealed class DetachedProcessTests : IDisposable
 {
-    private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
     private readonly string _directory = Directory.CreateTempSubdirectory("ravel-process").FullName;
 
     public void Dispose() => Directory.Delete(_directory, recursive: true);
@@ -20,7 +20,7 @@ public sealed class DetachedProcessTests : IDisposable
     {
         var process = Start(script);
 
-        Assert.Equal(new ExitStatus(code, signal), await process.Exited.WaitAsync(s_limit));
+        Assert.Equal(new ExitStatus(code, signal), await process.Exited.WaitAsync(Limit));
         Assert.Null(ProcessStat.Read(process.Identity.Pid));
     }
 
@@ -30,7 +30,7 @@ public sealed class DetachedProcessTests : IDisposable
         using var output = OutputPipe.Create(Pipe);
         var process = DetachedProcess.Start(new DetachedProcessSpec("/nowhere/vmm", []) { Output = Pipe });
 
-        Assert.Equal(127, (await process.Exited.WaitAsync(s_limit))!.Value.Code);
+        Assert.Equal(127, (await process.Exited.WaitAsync(Limit))!.Value.Code);
         Assert.Contains("/nowhere/vmm", Encoding.UTF8.GetString(output.ReadTail()));
     }
 
@@ -46,7 +46,7 @@ public sealed class DetachedProcessTests : IDisposable
                 Output = Pipe,
                 Inherited = [second, first],
             });
-        await process.Exited.WaitAsync(s_limit);
+        await process.Exited.WaitAsync(Limit);
 
         Assert.Equal(
             $"0 /dev/null\n1 {Pipe}\n2 {Pipe}\n3 {_directory}/second\n4 {_directory}/first\n",
@@ -59,7 +59,7 @@ public sealed class DetachedProcessTests : IDisposable
         Environment.SetEnvironmentVariable("RAVEL_TEST_SECRET", "hunter2");
         using var output = OutputPipe.Create(Pipe);
         var process = Start("echo $$; read -r a b c d e session rest < /proc/$$/stat; echo $session; while read -r name mask; do case $name in SigBlk:|SigIgn:) echo $name $mask;; esac; done < /proc/$$/status; env", Pipe);
-        await process.Exited.WaitAsync(s_limit);
+        await process.Exited.WaitAsync(Limit);
 
         var lines = Encoding.UTF8.GetString(output.ReadTail()).Split('\n');
         Assert.Equal(process.Identity.Pid.ToString(), lines[0]);
@@ -75,7 +75,7 @@ public sealed class DetachedProcessTests : IDisposable
     {
         using var output = OutputPipe.Create(Pipe);
         var process = Start("i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done 2>/dev/null; echo last words", Pipe);
-        await process.Exited.WaitAsync(s_limit);
+        await process.Exited.WaitAsync(Limit);
 
         var tail = output.ReadTail();
         Assert.Equal(OutputPipe.Capacity, tail.Length);
@@ -96,7 +96,7 @@ public sealed class DetachedProcessTests : IDisposable
         finally
         {
             hold.Signal(9);
-            await hold.Exited.WaitAsync(s_limit);
+            await hold.Exited.WaitAsync(Limit);
         }
     }
 
@@ -108,8 +108,8 @@ public sealed class DetachedProcessTests : IDisposable
 
         Assert.False(hold.Exited.IsCompleted);
         Assert.True(hold.Signal(15));
-        await hold.Exited.WaitAsync(s_limit);
-        await process.Exited.WaitAsync(s_limit);
+        await hold.Exited.WaitAsync(Limit);
+        await process.Exited.WaitAsync(Limit);
         Assert.False(hold.Signal(15));
         Assert.Null(PidFd.TryOpen(process.Identity));
     }
@@ -138,12 +138,12 @@ public sealed class DetachedProcessTests : IDisposable
             Assert.Contains($":/{tree.PathOf("0/one")}\n", Encoding.UTF8.GetString(output.ReadTail()));
             Assert.Contains(process.Identity.Pid, group.ListProcesses());
             Assert.NotNull(group.ReadUsage().CpuTime);
-            await group.KillAllAsync(TimeProvider.System, s_limit, CancellationToken.None);
-            Assert.Equal(9, (await process.Exited.WaitAsync(s_limit))!.Value.Signal);
+            await group.KillAllAsync(TimeProvider.System, Limit, CancellationToken.None);
+            Assert.Equal(9, (await process.Exited.WaitAsync(Limit))!.Value.Signal);
         }
         finally
         {
-            await group.KillAllAsync(TimeProvider.System, s_limit, CancellationToken.None);
+            await group.KillAllAsync(TimeProvider.System, Limit, CancellationToken.None);
             await group.RemoveAsync(TimeProvider.System, CancellationToken.None);
         }
         Assert.False(group.Exists);
@@ -159,7 +159,7 @@ public sealed class DetachedProcessTests : IDisposable
         var marker = Path.Combine(_directory, "ran");
         var process = DetachedProcess.Start(new DetachedProcessSpec("/bin/touch", [marker]) { Output = Pipe, Cgroup = group });
 
-        Assert.Equal(125, (await process.Exited.WaitAsync(s_limit))!.Value.Code);
+        Assert.Equal(125, (await process.Exited.WaitAsync(Limit))!.Value.Code);
         Assert.Contains("cgroup.procs", Encoding.UTF8.GetString(output.ReadTail()));
         Assert.False(File.Exists(marker));
     }
@@ -182,7 +182,7 @@ public sealed class DetachedProcessTests : IDisposable
 
     private static async Task UntilAsync(Func<bool> condition)
     {
-        using var deadline = new CancellationTokenSource(s_limit);
+        using var deadline = new CancellationTokenSource(Limit);
         while (!condition())
             await Task.Delay(5, deadline.Token);
     }

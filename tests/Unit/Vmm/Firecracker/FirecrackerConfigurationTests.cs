@@ -7,7 +7,7 @@ namespace Ravel.Unit.Vmm.Firecracker;
 
 public sealed class FirecrackerConfigurationTests
 {
-    private static readonly VmSpec s_spec = new()
+    private static readonly VmSpec Spec = new()
     {
         Id = "01J",
         RunDirectory = "/run/ravel/0/01J",
@@ -22,8 +22,8 @@ public sealed class FirecrackerConfigurationTests
     [Fact]
     public void Paths_are_relative_so_that_a_snapshot_fits_any_directory()
     {
-        Assert.Equal(["drive0", "drive1"], FirecrackerConfiguration.Drives(s_spec).Select(drive => drive.PathOnHost));
-        Assert.Equal("kernel", FirecrackerConfiguration.Boot(s_spec).KernelImagePath);
+        Assert.Equal(["drive0", "drive1"], FirecrackerConfiguration.Drives(Spec).Select(drive => drive.PathOnHost));
+        Assert.Equal("kernel", FirecrackerConfiguration.Boot(Spec).KernelImagePath);
         Assert.Equal("v.sock", FirecrackerConfiguration.Vsock.UdsPath);
     }
 
@@ -32,13 +32,13 @@ public sealed class FirecrackerConfigurationTests
     {
         Assert.Equal(
             """{"drive_id":"data","path_on_host":"drive1","is_root_device":false,"is_read_only":false,"cache_type":"Writeback","io_engine":"Sync"}""",
-            JsonSerializer.Serialize(FirecrackerConfiguration.Drives(s_spec).Last(), FirecrackerJson.Default.DriveBody));
+            JsonSerializer.Serialize(FirecrackerConfiguration.Drives(Spec).Last(), FirecrackerJson.Default.DriveBody));
         Assert.Equal(
             """{"vcpu_count":2,"mem_size_mib":256,"smt":false,"track_dirty_pages":false}""",
-            JsonSerializer.Serialize(FirecrackerConfiguration.Machine(s_spec), FirecrackerJson.Default.MachineConfiguration));
+            JsonSerializer.Serialize(FirecrackerConfiguration.Machine(Spec), FirecrackerJson.Default.MachineConfiguration));
         Assert.Equal(
             """{"snapshot_path":"snapshot.state","mem_backend":{"backend_type":"File","backend_path":"snapshot.memory"},"resume_vm":false,"network_overrides":[{"iface_id":"eth0","host_dev_name":"rv0-1"}]}""",
-            JsonSerializer.Serialize(FirecrackerConfiguration.Load(s_spec), FirecrackerJson.Default.SnapshotLoadBody));
+            JsonSerializer.Serialize(FirecrackerConfiguration.Load(Spec), FirecrackerJson.Default.SnapshotLoadBody));
     }
 
     [Theory]

@@ -5,10 +5,10 @@ namespace Ravel.Unit.Vmm.Qemu;
 
 public sealed class QemuCommandLineTests
 {
-    private static readonly QemuHost s_emulated = new("tcg", 2_596_128, HasVhostNet: false);
-    private static readonly QemuHost s_kvm = new("kvm", 2_596_128, HasVhostNet: true);
+    private static readonly QemuHost Emulated = new("tcg", 2_596_128, HasVhostNet: false);
+    private static readonly QemuHost Kvm = new("kvm", 2_596_128, HasVhostNet: true);
 
-    private static readonly VmSpec s_spec = new()
+    private static readonly VmSpec Spec = new()
     {
         Id = "01J",
         RunDirectory = "/run/ravel/0/01J",
@@ -25,14 +25,14 @@ public sealed class QemuCommandLineTests
     {
         Assert.Equal(
             "console=ttyS0 quiet reboot=t panic=-1 tsc_early_khz=2596128 ravel.debug=1",
-            QemuCommandLine.KernelArguments(s_spec.Boot, s_emulated));
-        Assert.Equal("console=ttyS0 quiet reboot=t panic=-1 ravel.debug=1", QemuCommandLine.KernelArguments(s_spec.Boot, s_kvm));
+            QemuCommandLine.KernelArguments(Spec.Boot, Emulated));
+        Assert.Equal("console=ttyS0 quiet reboot=t panic=-1 ravel.debug=1", QemuCommandLine.KernelArguments(Spec.Boot, Kvm));
     }
 
     [Fact]
     public void Drives_stand_in_their_order_with_commas_escaped_and_read_only_ones_unlocked()
     {
-        var values = QemuCommandLine.Build(s_spec, s_emulated);
+        var values = QemuCommandLine.Build(Spec, Emulated);
 
         var files = values.Where(value => value.StartsWith("driver=file", StringComparison.Ordinal)).ToList();
         Assert.Contains("filename=/images/a,,b.erofs,read-only=on,locking=off", files[0]);
@@ -44,7 +44,7 @@ public sealed class QemuCommandLineTests
     [Fact]
     public void Nothing_is_run_and_no_device_is_there_but_those_named()
     {
-        var values = QemuCommandLine.Build(s_spec, s_emulated);
+        var values = QemuCommandLine.Build(Spec, Emulated);
 
         Assert.Contains("-nodefaults", values);
         Assert.Contains("-no-user-config", values);
@@ -57,7 +57,7 @@ public sealed class QemuCommandLineTests
     [Fact]
     public void KVM_gets_the_hosts_processor_and_vhost()
     {
-        var values = QemuCommandLine.Build(s_spec, s_kvm);
+        var values = QemuCommandLine.Build(Spec, Kvm);
 
         Assert.Contains("kvm", values);
         Assert.Contains("host", values);
@@ -66,7 +66,7 @@ public sealed class QemuCommandLineTests
 
     [Fact]
     public void A_restored_VM_reads_its_state_from_the_descriptor_it_is_handed() =>
-        Assert.Contains("fd:5", QemuCommandLine.Build(s_spec with { Restore = new VmSnapshot("/s", "qemu", "7.2.22") }, s_emulated));
+        Assert.Contains("fd:5", QemuCommandLine.Build(Spec with { Restore = new VmSnapshot("/s", "qemu", "7.2.22") }, Emulated));
 
     [Theory]
     [InlineData(null, true, true, "kvm")]
