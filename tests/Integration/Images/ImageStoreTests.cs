@@ -57,7 +57,7 @@ public sealed class ImageStoreTests : IDisposable
     [Fact]
     public async Task A_password_from_dockers_configuration_opens_a_registry()
     {
-        await using var registry = await RegistryFixture.StartAsync(password: true, Cancellation);
+        await using var registry = await RegistryFixture.StartAsync(password: true, cancellationToken: Cancellation);
         var reference = await registry.PushAsync(await TestImages.BusyboxAsync(Cancellation), "busybox:1", Cancellation);
         var config = Path.Combine(_directory, "config.json");
         var auth = Convert.ToBase64String(System.Text.Encoding.UTF8.GetBytes($"{RegistryFixture.UserName}:{RegistryFixture.Password}"));
