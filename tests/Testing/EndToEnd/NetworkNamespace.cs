@@ -12,7 +12,7 @@ public sealed class NetworkNamespace : IAsyncDisposable
     public const string UplinkAddress = "192.0.2.2";
     public const string OutsideAddress = "192.0.2.1";
 
-    private static int _next;
+    private static int Next;
     private readonly string _name;
 
     private NetworkNamespace(string name) => _name = name;
@@ -23,7 +23,7 @@ public sealed class NetworkNamespace : IAsyncDisposable
 
     public static async Task<NetworkNamespace> CreateAsync()
     {
-        var name = $"rve{Environment.ProcessId}-{Interlocked.Increment(ref _next)}";
+        var name = $"rve{Environment.ProcessId}-{Interlocked.Increment(ref Next)}";
         var @namespace = new NetworkNamespace(name);
         await IpAsync("netns", "add", name);
         await IpAsync("netns", "add", @namespace.Outside);
