@@ -8,6 +8,7 @@ using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Logging;
+using Ravel.Contracts.Api;
 using Ravel.ControlPlane.Apps;
 using Ravel.ControlPlane.Images;
 using Ravel.ControlPlane.Machines;
@@ -19,7 +20,6 @@ using Ravel.ControlPlane.Problems;
 using Ravel.ControlPlane.Storage;
 using Ravel.ControlPlane.Storage.Sqlite;
 using Ravel.ControlPlane.Tokens;
-using Ravel.Contracts.Api;
 
 namespace Ravel.ControlPlane;
 

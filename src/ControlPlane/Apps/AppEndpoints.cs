@@ -3,9 +3,9 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
+using Ravel.Contracts.Api;
 using Ravel.ControlPlane.Machines;
 using Ravel.ControlPlane.Tokens;
-using Ravel.Contracts.Api;
 
 namespace Ravel.ControlPlane.Apps;
 

@@ -1,7 +1,7 @@
 using Microsoft.EntityFrameworkCore;
+using Ravel.Contracts.Api;
 using Ravel.ControlPlane.Problems;
 using Ravel.ControlPlane.Storage;
-using Ravel.Contracts.Api;
 
 namespace Ravel.ControlPlane.Apps;
 

@@ -5,10 +5,10 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
+using Ravel.Contracts.Api;
 using Ravel.ControlPlane.Nodes;
 using Ravel.ControlPlane.Problems;
 using Ravel.ControlPlane.Tokens;
-using Ravel.Contracts.Api;
 using Rpc = Ravel.Contracts.Node;
 
 namespace Ravel.ControlPlane.Images;

@@ -3,8 +3,8 @@ using System.Net.WebSockets;
 using System.Text.Json;
 using Google.Protobuf;
 using Grpc.Core;
-using Ravel.ControlPlane.Problems;
 using Ravel.Contracts.Api;
+using Ravel.ControlPlane.Problems;
 using Rpc = Ravel.Contracts.Node;
 
 namespace Ravel.ControlPlane.Machines;

@@ -7,10 +7,10 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.Routing;
-using Ravel.ControlPlane.Nodes;
-using Ravel.ControlPlane.Problems;
 using Ravel.Contracts.Api;
 using Ravel.Contracts.Ids;
+using Ravel.ControlPlane.Nodes;
+using Ravel.ControlPlane.Problems;
 using Rpc = Ravel.Contracts.Node;
 
 namespace Ravel.ControlPlane.Machines;

@@ -1,7 +1,7 @@
-using Ravel.ControlPlane.Placement;
-using Ravel.ControlPlane.Problems;
 using Ravel.Contracts.Api;
 using Ravel.Contracts.Ids;
+using Ravel.ControlPlane.Placement;
+using Ravel.ControlPlane.Problems;
 
 namespace Ravel.ControlPlane.Machines;
 

@@ -1,8 +1,8 @@
 using System.Net;
 using System.Text;
+using Ravel.Contracts.Api;
 using Ravel.ControlPlane.Images;
 using Ravel.ControlPlane.Problems;
-using Ravel.Contracts.Api;
 
 namespace Ravel.ControlPlane.Machines;
 

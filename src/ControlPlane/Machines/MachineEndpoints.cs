@@ -4,10 +4,10 @@ using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
+using Ravel.Contracts.Api;
 using Ravel.ControlPlane.Nodes;
 using Ravel.ControlPlane.Problems;
 using Ravel.ControlPlane.Tokens;
-using Ravel.Contracts.Api;
 using Rpc = Ravel.Contracts.Node;
 
 namespace Ravel.ControlPlane.Machines;

@@ -1,9 +1,9 @@
 using Grpc.Core;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
+using Ravel.Contracts.Api;
 using Ravel.ControlPlane.Nodes;
 using Ravel.ControlPlane.Problems;
-using Ravel.Contracts.Api;
 using Ravel.Durable;
 using Ravel.Durable.Mailboxes;
 using Ravel.Durable.Reconcilers;

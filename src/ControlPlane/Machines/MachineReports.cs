@@ -1,6 +1,6 @@
 using System.Text.Json;
-using Ravel.ControlPlane.Events;
 using Ravel.Contracts.Api;
+using Ravel.ControlPlane.Events;
 using Rpc = Ravel.Contracts.Node;
 
 namespace Ravel.ControlPlane.Machines;

@@ -1,8 +1,8 @@
 using System.Text.Json;
-using Ravel.ControlPlane.Events;
-using Ravel.ControlPlane.Images;
 using Ravel.Contracts.Api;
 using Ravel.Contracts.Ids;
+using Ravel.ControlPlane.Events;
+using Ravel.ControlPlane.Images;
 
 namespace Ravel.ControlPlane.Machines;
 

@@ -1,10 +1,10 @@
 using Microsoft.EntityFrameworkCore;
+using Ravel.Contracts.Api;
+using Ravel.Contracts.Ids;
 using Ravel.ControlPlane.Apps;
 using Ravel.ControlPlane.Events;
 using Ravel.ControlPlane.Problems;
 using Ravel.ControlPlane.Storage;
-using Ravel.Contracts.Api;
-using Ravel.Contracts.Ids;
 using Rpc = Ravel.Contracts.Node;
 
 namespace Ravel.ControlPlane.Machines;

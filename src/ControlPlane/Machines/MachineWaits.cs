@@ -1,6 +1,6 @@
-using Ravel.ControlPlane.Problems;
 using Ravel.Contracts.Api;
 using Ravel.Contracts.Ids;
+using Ravel.ControlPlane.Problems;
 
 namespace Ravel.ControlPlane.Machines;
 

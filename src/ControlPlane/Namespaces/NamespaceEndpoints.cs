@@ -3,8 +3,8 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
-using Ravel.ControlPlane.Tokens;
 using Ravel.Contracts.Api;
+using Ravel.ControlPlane.Tokens;
 
 namespace Ravel.ControlPlane.Namespaces;
 

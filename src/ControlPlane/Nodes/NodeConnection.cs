@@ -1,8 +1,8 @@
 using System.Net.Sockets;
 using Grpc.Core;
 using Grpc.Net.Client;
-using Ravel.ControlPlane.Problems;
 using Ravel.Contracts.Api;
+using Ravel.ControlPlane.Problems;
 using Rpc = Ravel.Contracts.Node;
 
 namespace Ravel.ControlPlane.Nodes;

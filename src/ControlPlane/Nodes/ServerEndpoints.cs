@@ -5,9 +5,9 @@ using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
+using Ravel.Contracts.Api;
 using Ravel.ControlPlane.Events;
 using Ravel.ControlPlane.Tokens;
-using Ravel.Contracts.Api;
 using Rpc = Ravel.Contracts.Node;
 
 namespace Ravel.ControlPlane.Nodes;

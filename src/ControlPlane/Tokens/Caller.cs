@@ -1,6 +1,6 @@
 using Microsoft.AspNetCore.Http;
-using Ravel.ControlPlane.Problems;
 using Ravel.Contracts.Api;
+using Ravel.ControlPlane.Problems;
 
 namespace Ravel.ControlPlane.Tokens;
 

@@ -111,7 +111,11 @@ public sealed class ErofsReader
         {
             var prefix = rest[1] switch
             {
-                1 => "user.", 2 => "system.posix_acl_access", 3 => "system.posix_acl_default", 4 => "trusted.", 6 => "security.",
+                1 => "user.",
+                2 => "system.posix_acl_access",
+                3 => "system.posix_acl_default",
+                4 => "trusted.",
+                6 => "security.",
                 _ => throw new InvalidDataException($"an extended attribute has prefix {rest[1]}"),
             };
             int valueLength = BinaryPrimitives.ReadUInt16LittleEndian(rest[2..]);

@@ -2,8 +2,8 @@ using System.Reflection;
 using System.Text.RegularExpressions;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Routing;
-using Ravel.ControlPlane;
 using Ravel.Contracts.Api;
+using Ravel.ControlPlane;
 using Ravel.Testing.Repository;
 
 namespace Ravel.Unit.Repository;
