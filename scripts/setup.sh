@@ -20,6 +20,7 @@ docker-registry                     docker-registry  tests and demo: a real regi
 skopeo                              skopeo           tests: an oracle for pulling
 umoci                               umoci            tests and demo: builds images; an oracle for unpacking
 fsck.erofs                          erofs-utils      tests: the oracle for the rootfs
+busybox                             busybox-static   tests: a guest's programs in one file
 xz                                  xz-utils         unpacks the modules of the guest kernel
 NEEDS
 }

@@ -24,6 +24,16 @@ public sealed partial class DocumentationTests
     }
 
     [Fact]
+    public async Task Every_decision_is_in_the_list_of_decisions()
+    {
+        var list = File.ReadAllText(SourceTree.PathOf("docs/decisions/README.md"));
+
+        var missing = (await SourceTree.FilesAsync(CancellationToken.None))
+            .Where(path => path.StartsWith("docs/decisions/0", StringComparison.Ordinal) && !list.Contains($"({Path.GetFileName(path)})", StringComparison.Ordinal));
+        Assert.Empty(missing);
+    }
+
+    [Fact]
     public void The_developer_command_helps_with_every_command_it_has()
     {
         var script = File.ReadAllText(SourceTree.PathOf("dev"));
