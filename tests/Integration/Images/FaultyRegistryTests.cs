@@ -67,12 +67,14 @@ public sealed class FaultyRegistryTests : IAsyncLifetime
     [Fact]
     public async Task A_transfer_that_breaks_goes_on_where_it_stopped()
     {
-        _registry.Fault = async (context, before) =>
+        _registry.Fault = async (context, _) =>
         {
             if (!IsLayer(context))
                 return false;
             var blob = _registry.Blob(context.Request.Path!);
-            var from = before == 0 ? 0 : int.Parse(context.Request.Headers.Range.ToString()["bytes=".Length..^1]);
+            // Without a range when the break swallowed all that was sent before it.
+            var range = context.Request.Headers.Range.ToString();
+            var from = range.Length == 0 ? 0 : int.Parse(range["bytes=".Length..^1]);
             context.Response.StatusCode = from == 0 ? 200 : 206;
             context.Response.ContentLength = blob.Length - from;
             if (from > 0)
