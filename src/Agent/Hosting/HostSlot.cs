@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using Ravel.Linux.Files;
+using Ravel.Linux.Processes;
 
 namespace Ravel.Agent.Hosting;
 
@@ -103,9 +104,7 @@ public sealed class HostSlot : IDisposable
     private static async Task<HostSlot> ClaimExistingAsync(
         HostSlotOptions options, string data, TimeProvider time, CancellationToken cancellationToken)
     {
-        var lockPath = Path.Combine(data, "raveld.lock");
-        var dataLock = FileLock.TryAcquire(lockPath) ?? throw new HostSlotException(
-            $"another raveld{HolderOf(lockPath)} is running on {data}; stop it (ravel down --data {data}), or choose another --data");
+        var dataLock = await LockDataAsync(options, data, time, cancellationToken);
         try
         {
             dataLock.Write(Encoding.UTF8.GetBytes(Text(Environment.ProcessId)));
@@ -229,15 +228,36 @@ public sealed class HostSlot : IDisposable
         File.Move(temporary, path, overwrite: true);
     }
 
-    private static string HolderOf(string lockPath)
+    /// <summary>
+    /// A killed raveld is waited for: it lets go of its lock with the last of its threads, a moment after it looks dead.
+    /// </summary>
+    private static async Task<FileLock> LockDataAsync(HostSlotOptions options, string data, TimeProvider time, CancellationToken cancellationToken)
+    {
+        var path = Path.Combine(data, "raveld.lock");
+        var begin = time.GetTimestamp();
+        while (true)
+        {
+            if (FileLock.TryAcquire(path) is { } held)
+                return held;
+            var holder = HolderOf(path);
+            if (holder is not { } pid || ProcessIdentity.Read(pid) is not null || time.GetElapsedTime(begin) > options.LockTimeout)
+            {
+                throw new HostSlotException(
+                    $"another raveld{(holder is null ? "" : $" (pid {holder})")} is running on {data}; stop it (ravel down --data {data}), or choose another --data");
+            }
+            await Task.Delay(TimeSpan.FromMilliseconds(20), time, cancellationToken);
+        }
+    }
+
+    private static int? HolderOf(string lockPath)
     {
         try
         {
-            return int.TryParse(Encoding.UTF8.GetString(FileLock.Read(lockPath)), NumberStyles.None, CultureInfo.InvariantCulture, out var pid) ? $" (pid {pid})" : "";
+            return int.TryParse(Encoding.UTF8.GetString(FileLock.Read(lockPath)), NumberStyles.None, CultureInfo.InvariantCulture, out var pid) ? pid : null;
         }
         catch (IOException)
         {
-            return "";
+            return null;
         }
     }
 

@@ -1,4 +1,5 @@
 using Ravel.Agent.Hosting;
+using Ravel.Linux.Files;
 
 namespace Ravel.Unit.Agent.Hosting;
 
@@ -47,6 +48,19 @@ public sealed class HostSlotTests : IDisposable
         Assert.Contains(Path.Combine(_root, "a"), refusal.Message, StringComparison.Ordinal);
         Assert.Contains($"pid {Environment.ProcessId}", refusal.Message, StringComparison.Ordinal);
         Assert.DoesNotContain('\n', refusal.Message);
+    }
+
+    [Fact]
+    public async Task Lock_that_a_killed_raveld_has_not_let_go_of_yet_is_waited_for()
+    {
+        (await Claim("a")).Dispose();
+        var dying = FileLock.TryAcquire(Path.Combine(_root, "a", "raveld.lock"))!;
+        dying.Write("2147483647"u8); // above the largest pid there can be
+        var claim = Claim("a");
+        Assert.False(claim.IsCompleted);
+        dying.Dispose();
+        using var slot = await claim;
+        Assert.Equal(0, slot.Number);
     }
 
     [Fact]
