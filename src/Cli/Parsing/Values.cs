@@ -71,7 +71,7 @@ internal static class Values
         }
     }
 
-    /// <summary><c>[IP:]HOST:GUEST[/tcp|/udp]</c>, or <c>GUEST</c> alone for a host port that the node chooses.</summary>
+    /// <summary><c>[IP:]HOST:GUEST[/tcp|/udp]</c>.</summary>
     public static PortConfig Port(string text)
     {
         var refusal = new FormatException($"'{text}' is not a port mapping; write [IP:]HOST:GUEST[/udp], e.g. 8080:80 or 127.0.0.1:5353:53/udp");
@@ -82,17 +82,12 @@ internal static class Values
         var rest = slash < 0 ? text : text[..slash];
 
         var colon = rest.LastIndexOf(':');
-        if (!TryPort(rest[(colon + 1)..], 1, out var guest))
+        if (colon < 0 || !TryPort(rest[(colon + 1)..], out var guest))
             throw refusal;
-        if (colon < 0)
-            return new PortConfig { Protocol = protocol, HostPort = 0, GuestPort = guest };
 
         rest = rest[..colon];
         colon = rest.LastIndexOf(':');
-        var hostText = rest[(colon + 1)..];
-        var host = 0;
-        // 127.0.0.1::80 is Docker's way to say "any port of this address".
-        if (!(hostText.Length == 0 && colon >= 0) && !TryPort(hostText, 0, out host))
+        if (!TryPort(rest[(colon + 1)..], out var host))
             throw refusal;
         if (colon < 0)
             return new PortConfig { Protocol = protocol, HostPort = host, GuestPort = guest };
@@ -130,8 +125,8 @@ internal static class Values
 
     private const double MaxSeconds = 100L * 366 * 86400;
 
-    private static bool TryPort(string text, int least, out int port) =>
-        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out port) && port >= least && port <= 65535;
+    private static bool TryPort(string text, out int port) =>
+        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out port) && port is >= 1 and <= 65535;
 
     private static (string Number, string Unit) SplitUnit(string text)
     {

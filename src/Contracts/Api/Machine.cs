@@ -161,7 +161,7 @@ public sealed record StopConfig
     public int? Timeout { get; init; }
 }
 
-/// <summary><c>HostPort</c> 0 lets the node choose one.</summary>
+/// <summary>Ports are 1–65535; <c>HostAddress</c> is an IPv4 address of the host, absent for all of them.</summary>
 public sealed record PortConfig
 {
     public string? Protocol { get; init; }

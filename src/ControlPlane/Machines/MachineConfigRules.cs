@@ -169,11 +169,11 @@ internal static class MachineConfigRules
             if (ports[i] is not { } port)
                 throw Broken(at, "must be an object");
             CheckOneOf($"{at}.protocol", port.Protocol, "tcp", "udp");
-            CheckRange($"{at}.host_port", port.HostPort, 0, 65535);
+            CheckRange($"{at}.host_port", port.HostPort, 1, 65535);
             CheckRange($"{at}.guest_port", port.GuestPort, 1, 65535);
             if (!string.IsNullOrEmpty(port.HostAddress) && !IPAddress.TryParse(port.HostAddress, out _))
                 throw Broken($"{at}.host_address", "must be an IP address");
-            if (port.HostPort != 0 && !taken.Add((port.Protocol ?? "tcp", port.HostAddress ?? "", port.HostPort)))
+            if (!taken.Add((port.Protocol ?? "tcp", port.HostAddress ?? "", port.HostPort)))
                 throw Broken($"{at}.host_port", "is published twice");
         }
     }

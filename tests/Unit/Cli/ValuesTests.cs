@@ -67,8 +67,6 @@ public sealed class ValuesTests
     [InlineData("8080:80/TCP", "tcp", null, 8080, 80)]
     [InlineData("127.0.0.1:5353:53/udp", "udp", "127.0.0.1", 5353, 53)]
     [InlineData("[::1]:8080:80", "tcp", "::1", 8080, 80)]
-    [InlineData("127.0.0.1::80", "tcp", "127.0.0.1", 0, 80)]
-    [InlineData("80", "tcp", null, 0, 80)]
     public void A_port_is_read_as_Docker_writes_it(string text, string protocol, string? address, int host, int guest)
     {
         var port = Values.Port(text);
@@ -81,6 +79,9 @@ public sealed class ValuesTests
     [InlineData("x:80")]
     [InlineData("8080:")]
     [InlineData(":80")]
+    [InlineData("80")]
+    [InlineData("127.0.0.1::80")]
+    [InlineData("0:80")]
     [InlineData("8080:0")]
     [InlineData("8080:65536")]
     [InlineData("8080:80/sctp")]

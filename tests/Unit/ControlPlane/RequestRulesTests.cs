@@ -27,6 +27,7 @@ public sealed class RequestRulesTests
     [InlineData("""{"image":"nginx","stop_config":{"signal":"SIGNOPE"}}""", "config.stop_config.signal")]
     [InlineData("""{"image":"nginx","stop_config":{"timeout":3601}}""", "config.stop_config.timeout")]
     [InlineData("""{"image":"nginx","metadata":{"":"x"}}""", "config.metadata")]
+    [InlineData("""{"image":"nginx","published_ports":[{"host_port":0,"guest_port":80}]}""", "config.published_ports[0].host_port")]
     [InlineData("""{"image":"nginx","published_ports":[{"host_port":80,"guest_port":0}]}""", "config.published_ports[0].guest_port")]
     [InlineData("""{"image":"nginx","published_ports":[{"host_port":80,"guest_port":1},{"host_port":80,"guest_port":2}]}""", "config.published_ports[1].host_port")]
     [InlineData("""{"image":"nginx","published_ports":[{"host_port":80,"guest_port":1,"protocol":"sctp"}]}""", "config.published_ports[0].protocol")]
@@ -46,7 +47,6 @@ public sealed class RequestRulesTests
     [InlineData("""{"image":"nginx"}""")]
     [InlineData("""{"image":"nginx","guest":{"cpus":32,"memory_mb":1048576,"cpu_kind":"shared","kernel_args":["x"]}}""")]
     [InlineData("""{"image":"nginx","mounts":[],"services":null,"checks":{},"schedule":"","dns":{}}""")]
-    [InlineData("""{"image":"nginx","published_ports":[{"host_port":0,"guest_port":1},{"host_port":0,"guest_port":2}]}""")]
     [InlineData("""{"image":"nginx","published_ports":[{"host_port":80,"guest_port":1},{"host_port":80,"guest_port":1,"protocol":"udp"}]}""")]
     public void What_changes_nothing_is_taken(string json) => MachineConfigRules.Check(Config(json));
 
