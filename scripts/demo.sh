@@ -9,7 +9,7 @@ cd -- "$ROOT"
 
 TOOLS=$ROOT/artifacts/dotnet/bin/Bench/release_linux-x64/Ravel.Bench.dll
 WORK=$(mktemp -d /tmp/ravel-demo.XXXXXX)
-UP=no REGISTRY=''
+UP=no REGISTRY='' TO_REGISTRY=9
 PATH=$ROOT/artifacts/bin:$PATH
 # A Ravel of its own, beside whatever this user has up; commands then find it without flags.
 export RAVEL_DATA=$WORK/data XDG_CONFIG_HOME=$WORK/config RAVEL_KERNEL=$ROOT/artifacts/kernel
@@ -47,10 +47,10 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# Shows a command of ravel's and runs it.
+# Shows a command of ravel's and runs it; what it starts shall not hold the registry's input.
 show() {
     printf '%s$ ravel %s%s\n' "$BOLD" "$*" "$PLAIN"
-    ravel "$@"
+    ravel "$@" {TO_REGISTRY}>&-
 }
 
 # A port nobody listens on.
