@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using Ravel.Cli.Connection;
 using Ravel.Cli.Errors;
 using Ravel.Cli.Output;
@@ -13,6 +14,7 @@ internal sealed class DaemonStart : IDisposable
 {
     /// <summary>The first start migrates a database and unpacks a kernel; a slow disk gets this long.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(120);
+    private static readonly TimeSpan GiveUpPatience = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(50);
 
     /// <summary>
@@ -69,15 +71,38 @@ internal sealed class DaemonStart : IDisposable
     {
         using var spinner = Spinner.Start(_session.Terminal, _session.Time, "starting raveld");
         var begun = _session.Time.GetTimestamp();
-        while (_session.Time.GetElapsedTime(begun) < Patience)
+        try
         {
-            if (DaemonProcess.FindRunning(_directory) is { } client && await AnswersAsync(client, _session.Cancelled))
-                return client;
-            if (_process.HasExited)
-                throw Ended();
-            await Task.Delay(Interval, _session.Time, _session.Cancelled);
+            while (_session.Time.GetElapsedTime(begun) < Patience)
+            {
+                if (DaemonProcess.FindRunning(_directory) is { } client && await AnswersAsync(client, _session.Cancelled))
+                    return client;
+                if (_process.HasExited)
+                    throw Ended();
+                await Task.Delay(Interval, _session.Time, _session.Cancelled);
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            await GiveUpAsync();
+            throw;
         }
         throw new CliException("raveld", $"does not answer after {Patience.TotalSeconds:0} s", $"see {LogPath}");
+    }
+
+    /// <summary>
+    /// Ends a daemon that nobody waits for any more: without its client.json no <c>down</c> would find it. Machines of before
+    /// run on. Asked more than once, for it may not listen yet.
+    /// </summary>
+    private async Task GiveUpAsync()
+    {
+        var pid = _process.Id.ToString(CultureInfo.InvariantCulture);
+        var begun = _session.Time.GetTimestamp();
+        while (!_process.HasExited && _session.Time.GetElapsedTime(begun) < GiveUpPatience)
+        {
+            await Programs.CaptureAsync("/bin/sh", ["-c", "kill -TERM \"$0\"", pid], CancellationToken.None, quiet: true);
+            await Task.Delay(Interval, _session.Time, CancellationToken.None);
+        }
     }
 
     public CliException Ended()

@@ -92,6 +92,22 @@ public sealed class UpDownTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Interrupted_before_the_daemon_answers_it_leaves_none_behind()
+    {
+        Daemon("trap 'echo leaving; exit 0' TERM; echo waiting; while :; do sleep 0.05; done");
+        using var process = _api.StartRavel("up", "--detach", "--data", Data);
+        var log = Path.Combine(Data, "raveld.log");
+        while (!File.Exists(log) || await File.ReadAllTextAsync(log) != "waiting\n")
+            await Task.Delay(10);
+
+        await process.SignalAsync("INT");
+        var result = await process.WaitAsync();
+
+        Assert.Equal(130, result.ExitCode);
+        Assert.Equal("waiting\nleaving\n", await File.ReadAllTextAsync(log));
+    }
+
+    [Fact]
     public async Task A_daemon_that_ends_at_once_is_reported_with_its_last_words()
     {
         Daemon("echo first; echo 'raveld: nftables: not permitted; run as root' >&2; exit 3");
