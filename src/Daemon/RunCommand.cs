@@ -9,6 +9,7 @@ using Ravel.Agent.Journal;
 using Ravel.Agent.Networking;
 using Ravel.ControlPlane;
 using Ravel.Images;
+using Ravel.Linux.Processes;
 using Ravel.Vmm;
 using Ravel.Vmm.Boot;
 
@@ -32,6 +33,7 @@ internal static class RunCommand
             return Refuse(error, Usage.ExitCode);
         if (!Environment.IsPrivilegedProcess)
             return Refuse("raveld run: making networks and control groups takes root; run it with sudo", 1);
+        NativeHeap.LimitArenas(2);
         try
         {
             Directory.CreateDirectory(options.DataDirectory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
@@ -103,6 +105,7 @@ internal static class RunCommand
             NodeSocketPath = nodeSocket,
             Version = DaemonVersion.Text,
         });
+        builder.Services.AddHostedService<IdleCompaction>();
         var app = builder.Build();
         app.MapControlPlane();
         return app;
