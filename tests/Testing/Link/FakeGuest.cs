@@ -20,6 +20,7 @@ public sealed class FakeGuest : IGuestLinkEvents
     private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private GuestInput? _stdin;
     private GuestMessage? _end;
+    private Task _serving = Task.CompletedTask;
 
     public FakeGuest()
     {
@@ -44,9 +45,19 @@ public sealed class FakeGuest : IGuestLinkEvents
     public GuestHello Hello { get; set; } =
         new(LinkProtocol.MinimumVersion, LinkProtocol.Version, "0.1.0-fake", GuestPhase.Waiting, "6.1.0-fake");
 
-    /// <summary>Serves one channel until it ends, is cancelled, or (if <paramref name="isLossy"/> is false) the host breaks the protocol.</summary>
-    public async Task RunAsync(Stream channel, bool isLossy, CancellationToken cancellationToken = default)
+    /// <summary>
+    /// Serves one channel until it ends, is cancelled, or (if <paramref name="isLossy"/> is false) the host breaks the protocol.
+    /// A guest has one channel at a time: the next is served when the last one's end was seen.
+    /// </summary>
+    public Task RunAsync(Stream channel, bool isLossy, CancellationToken cancellationToken = default)
     {
+        lock (_gate)
+            return _serving = RunAfterAsync(_serving, channel, isLossy, cancellationToken);
+    }
+
+    private async Task RunAfterAsync(Task previous, Stream channel, bool isLossy, CancellationToken cancellationToken)
+    {
+        await previous.ConfigureAwait(ConfigureAwaitOptions.ForceYielding | ConfigureAwaitOptions.SuppressThrowing);
         using var end = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var writing = WriteAsync(channel, end.Token);
         try

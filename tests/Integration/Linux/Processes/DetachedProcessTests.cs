@@ -133,7 +133,8 @@ public sealed class DetachedProcessTests : IDisposable
             using var output = OutputPipe.Create(Pipe);
             var process = DetachedProcess.Start(
                 new DetachedProcessSpec("/bin/sh", ["-c", "cat /proc/$$/cgroup; sleep 1000 & exec sleep 1001"]) { Output = Pipe, Cgroup = group });
-            await UntilAsync(() => group.ListProcesses().Count == 2);
+            // Two processes can be the shell and cat: what cat printed says that it is past that.
+            await UntilAsync(() => output.ReadTail().Length > 0 && group.ListProcesses().Count == 2);
 
             Assert.Contains($":/{tree.PathOf("0/one")}\n", Encoding.UTF8.GetString(output.ReadTail()));
             Assert.Contains(process.Identity.Pid, group.ListProcesses());
