@@ -21,6 +21,15 @@ internal sealed class LogStore : IDisposable
     public MachineLog Of(MachineId machine) =>
         _open.GetOrAdd(machine, id => new Lazy<MachineLog>(() => new MachineLog(PathOf(id), _options))).Value;
 
+    /// <summary>
+    /// Wakes those who follow a machine's log. One that is not open has none; opening it here would race with its removal.
+    /// </summary>
+    public void Poke(MachineId machine)
+    {
+        if (_open.TryGetValue(machine, out var log) && log.IsValueCreated)
+            log.Value.Poke();
+    }
+
     public void Remove(MachineId machine)
     {
         if (_open.TryRemove(machine, out var log) && log.IsValueCreated)

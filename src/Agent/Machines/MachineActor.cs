@@ -164,7 +164,7 @@ internal sealed partial class MachineActor : IGuestObserver, IAsyncDisposable
     private void PokeLog()
     {
         if (_record?.Instance is not null)
-            _node.Services.Logs.Of(Id).Poke();
+            _node.Services.Logs.Poke(Id);
     }
 }
 
