@@ -54,8 +54,8 @@ internal sealed partial class NodeService
             var path = Path.Combine(directory, Contracts.Ids.InstanceId.New(_agent.Time.GetUtcNow()) + ".tar");
             try
             {
-                var reference = await ReceiveAsync(requestStream, path, context.CancellationToken);
-                return ToImage(await _agent.Images.ImportAsync(path, reference, context.CancellationToken));
+                var (reference, choice) = await ReceiveAsync(requestStream, path, context.CancellationToken);
+                return ToImage(await _agent.Images.ImportAsync(path, choice, reference, context.CancellationToken));
             }
             catch (IOException e) when (ProblemOf.IsFull(e))
             {
@@ -107,16 +107,19 @@ internal sealed partial class NodeService
         return result;
     }
 
-    /// <returns>The reference the archive shall have, if the caller gives one.</returns>
-    private async Task<string?> ReceiveAsync(IAsyncStreamReader<ImportImageChunk> chunks, string path, CancellationToken cancellationToken)
+    /// <returns>The reference the image shall have and which image of the archive it is, where the caller says so.</returns>
+    private async Task<(string? Reference, string? Choice)> ReceiveAsync(IAsyncStreamReader<ImportImageChunk> chunks, string path, CancellationToken cancellationToken)
     {
         await using var file = new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.None, bufferSize: 0);
         string? reference = null;
+        string? choice = null;
         var isFirst = true;
         while (await chunks.MoveNext(cancellationToken))
         {
             if (isFirst && chunks.Current.Reference.Length > 0)
                 CheckReference(reference = chunks.Current.Reference);
+            if (isFirst && chunks.Current.Choice.Length > 0)
+                CheckReference(choice = chunks.Current.Choice);
             isFirst = false;
             if (file.Position + chunks.Current.Data.Length > _agent.Options.MaxImportBytes)
             {
@@ -125,7 +128,7 @@ internal sealed partial class NodeService
             }
             await file.WriteAsync(chunks.Current.Data.Memory, cancellationToken);
         }
-        return reference;
+        return (reference, choice);
     }
 
     /// <summary>Unlike <see cref="Progress{T}"/> it keeps the order.</summary>

@@ -23,9 +23,15 @@ internal sealed partial class ApiClient
     }
 
     /// <summary>Uploads an image as a tar; the answer comes when its root file system is built.</summary>
-    public async Task<Image> ImportImageAsync(string subject, string? reference, HttpContent archive, CancellationToken cancellationToken)
+    /// <param name="choice">Which image of the archive; null when it has only one.</param>
+    public async Task<Image> ImportImageAsync(string subject, string? choice, string? reference, HttpContent archive, CancellationToken cancellationToken)
     {
-        var path = reference is null ? "v1/images/import" : $"v1/images/import?reference={Uri.EscapeDataString(reference)}";
+        var query = new List<string>();
+        if (choice is not null)
+            query.Add($"image={Uri.EscapeDataString(choice)}");
+        if (reference is not null)
+            query.Add($"reference={Uri.EscapeDataString(reference)}");
+        var path = query.Count == 0 ? "v1/images/import" : $"v1/images/import?{string.Join('&', query)}";
         using var response = await SendAsync(subject, HttpMethod.Post, path, archive, cancellationToken);
         return await ReadAsync(subject, response, ApiJson.Default.Image, cancellationToken);
     }

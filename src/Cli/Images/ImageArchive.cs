@@ -7,6 +7,31 @@ namespace Ravel.Cli.Images;
 /// <summary>What <c>image import</c> uploads: an archive as it is, or a directory in the OCI layout as a tar made on the way.</summary>
 internal static class ImageArchive
 {
+    private static readonly string[] Schemes = ["oci:", "oci-archive:", "docker-archive:"];
+
+    /// <summary>Takes what was given apart: a path, or <c>SCHEME:PATH[:IMAGE]</c> as skopeo writes it.</summary>
+    /// <param name="choice">Which image, where that was given by itself.</param>
+    /// <exception cref="CliException">Two images were named.</exception>
+    public static (string Path, string? Image) Split(string given, string? choice)
+    {
+        var scheme = Schemes.FirstOrDefault(scheme => given.StartsWith(scheme, StringComparison.Ordinal));
+        if (scheme is null || Path.Exists(given))
+            return (given, choice);
+        var path = given[scheme.Length..];
+        if (path == "-" || Path.Exists(path))
+            return (path, choice);
+        // A path may have colons too: the longest that is there counts.
+        for (var colon = path.LastIndexOf(':'); colon > 0; colon = path.LastIndexOf(':', colon - 1))
+        {
+            if (!Path.Exists(path[..colon]) && path[..colon] != "-")
+                continue;
+            if (choice is not null)
+                throw CliException.Usage("--image", $"the image is named twice, here and in {given}");
+            return (path[..colon], path[(colon + 1)..]);
+        }
+        throw CliException.Usage(path, "there is no such file or directory");
+    }
+
     public static HttpContent Open(string path)
     {
         try

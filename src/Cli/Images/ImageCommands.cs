@@ -51,25 +51,27 @@ internal static class ImageCommands
 
     private static CliCommand Import()
     {
-        var path = new Argument<string>("FILE|DIR");
+        var path = new Argument<string>("FILE|DIR|-");
         var name = CliOptions.Text("--name", "REF", "Reference to give it");
+        var choice = CliOptions.Text("--image", "REF", "Which image of an archive with several: a name or tag it has, or @N from 0");
         var command = new CliCommand("import", "Import an image from a file or a directory")
         {
-            Usage = "[OPTIONS] FILE|DIR",
+            Usage = "[OPTIONS] FILE|DIR|-",
             Examples =
             [
                 "ravel image import ./layout --name app:1         # a directory in the OCI layout",
-                "ravel image import app.tar --name app:1          # an oci-archive or docker-archive",
+                "ravel image import app.tar.gz --name app:1       # an oci-archive or docker-archive, also compressed",
                 "docker save app:1 | ravel image import -         # from standard input",
+                "ravel image import docker-archive:all.tar:db:2   # one of several, as skopeo writes it",
             ],
             Run = async session =>
             {
-                var file = session.Get(path);
+                var (file, which) = ImageArchive.Split(session.Get(path), session.Get(choice));
                 using var content = ImageArchive.Open(file);
                 content.Headers.ContentType = new MediaTypeHeaderValue("application/octet-stream");
                 Image image;
                 using (Spinner.Start(session.Terminal, session.Time, $"importing {file}"))
-                    image = await session.Api.ImportImageAsync(file, session.Get(name), content, session.Cancelled);
+                    image = await session.Api.ImportImageAsync(file, which, session.Get(name), content, session.Cancelled);
                 if (session.Json)
                     JsonOutput.Document(session.Terminal, image);
                 else
@@ -78,6 +80,7 @@ internal static class ImageCommands
             },
         };
         command.Options.Add(name);
+        command.Options.Add(choice);
         command.Arguments.Add(path);
         return command;
     }

@@ -20,6 +20,7 @@ namespace Ravel.ControlPlane.Images;
 internal static class ImageEndpoints
 {
     private const int Chunk = 64 << 10;
+    private const int MaxChoice = 1024;
 
     public static void MapImages(this IEndpointRouteBuilder v1)
     {
@@ -30,7 +31,7 @@ internal static class ImageEndpoints
         v1.MapPost("/images/import", ImportAsync)
             .WithMetadata(new UnlimitedBody())
             .Accepts<Stream>("application/octet-stream")
-            .WithSummary("Import an oci-archive or docker-archive (administrator); ?reference= names it.");
+            .WithSummary("Import an oci-archive or docker-archive, also compressed (administrator); ?image= picks one of several, ?reference= names it.");
         v1.MapDelete("/images/{**reference}", DeleteAsync)
             .WithSummary("Remove an image by reference, digest or unique prefix of one (administrator).");
     }
@@ -79,11 +80,13 @@ internal static class ImageEndpoints
         }
     }
 
-    private static async Task<Ok<Image>> ImportAsync(string? reference, HttpContext http, NodeConnection node, ControlPlaneOptions options)
+    private static async Task<Ok<Image>> ImportAsync(string? reference, string? image, HttpContext http, NodeConnection node, ControlPlaneOptions options)
     {
         http.Caller().RequireAdministrator();
         if (!string.IsNullOrEmpty(reference) && !ImageReference.TryParse(reference, out _))
             throw ProblemException.Invalid("reference must be an image reference such as team/app:1.2.");
+        if (image is { Length: > MaxChoice } || image?.Any(char.IsControl) == true)
+            throw ProblemException.Invalid($"image must be a name of the archive in up to {MaxChoice} characters, or @ and a number.");
         if (http.Request.ContentType is not "application/octet-stream")
             throw new ProblemException(ProblemCodes.UnsupportedMediaType, "Send the archive as application/octet-stream.");
         if (http.Request.ContentLength > options.MaxImportBytes)
@@ -92,7 +95,7 @@ internal static class ImageEndpoints
         using var call = node.Client.ImportImage(cancellationToken: http.RequestAborted);
         try
         {
-            await call.RequestStream.WriteAsync(new Rpc.ImportImageChunk { Reference = reference ?? "" }, http.RequestAborted);
+            await call.RequestStream.WriteAsync(new Rpc.ImportImageChunk { Reference = reference ?? "", Choice = image ?? "" }, http.RequestAborted);
             var buffer = new byte[Chunk];
             long total = 0;
             int read;

@@ -1,59 +1,81 @@
 using System.Text;
+using Microsoft.Win32.SafeHandles;
 using Ravel.Images.Layers;
 using Ravel.Images.Tar;
 
 namespace Ravel.Images.Archives;
 
-/// <summary>The members of a tar archive on disk, found in one pass over its headers and read where they are.</summary>
+/// <summary>The members of a tar archive, found in one pass over its headers and read where they are.</summary>
 internal sealed class ArchiveFiles : IBlobFiles
 {
     private const int MaxMembers = 100_000;
     private const int MaxLinks = 8;
 
-    private readonly string _path;
+    private readonly SafeFileHandle _file;
     private readonly Dictionary<string, Member> _members;
 
-    private ArchiveFiles(string path, Dictionary<string, Member> members)
+    private ArchiveFiles(SafeFileHandle file, Dictionary<string, Member> members)
     {
-        _path = path;
+        _file = file;
         _members = members;
     }
 
-    /// <exception cref="ImageException"><c>image-invalid</c>: not a tar archive, or a damaged one.</exception>
-    public static ArchiveFiles Read(string path)
+    /// <param name="scratch">A directory for the inflated form of a compressed archive.</param>
+    /// <exception cref="ImageException">
+    /// <c>image-invalid</c>: not a tar archive, a damaged one, or one over a limit; <c>disk-full</c>: no room to inflate it.
+    /// </exception>
+    public static ArchiveFiles Read(string path, string scratch, ImageLimits limits, CancellationToken cancellationToken)
     {
-        var members = new Dictionary<string, Member>(StringComparer.Ordinal);
-        using var stream = OpenFile(path);
-        using var start = OpenFile(path);
-        Span<byte> magic = stackalloc byte[4];
-        if (start.ReadAtLeast(magic, 4, throwOnEndOfStream: false) == 4 && (magic is [0x1f, 0x8b, ..] || magic is [0x28, 0xb5, 0x2f, 0xfd]))
-            throw new ImageException("image-invalid", $"{path} is compressed; decompress it first");
-        var source = new SeekingByteSource(stream);
-        var reader = new TarReader(source);
-        while (reader.Next() is { } entry)
+        var file = SpooledArchive.Open(path, scratch, limits, cancellationToken);
+        try
         {
-            if (members.Count >= MaxMembers)
-                throw new ImageException("image-invalid", $"{path} has over {MaxMembers} members");
-            var name = Normalize(Encoding.UTF8.GetString(entry.Name));
-            var link = entry.Type switch
-            {
-                TarEntryType.SymbolicLink => Normalize(Path.Combine(Path.GetDirectoryName(name) ?? "", Encoding.UTF8.GetString(entry.LinkTarget))),
-                TarEntryType.HardLink => Normalize(Encoding.UTF8.GetString(entry.LinkTarget)),
-                _ => null,
-            };
-            if (entry.Extents is null && (entry.Type == TarEntryType.Regular || link is not null))
-                members[name] = new Member(source.Position, entry.Size, link);
+            return new ArchiveFiles(file, FindMembers(file, path, cancellationToken));
         }
-        return new ArchiveFiles(path, members);
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
     }
 
     public bool Has(string path) => Find(path) is not null;
 
-    Stream? IBlobFiles.Open(string path) =>
-        Find(path) is { } member ? new FilePart(OpenFile(_path), member.Offset, member.Length) : null;
+    Stream? IBlobFiles.Open(string path) => Find(path) is { } member ? new FilePart(_file, member.Offset, member.Length) : null;
 
-    public void Dispose()
+    public void Dispose() => _file.Dispose();
+
+    private static Dictionary<string, Member> FindMembers(SafeFileHandle file, string path, CancellationToken cancellationToken)
     {
+        var members = new Dictionary<string, Member>(StringComparer.Ordinal);
+        var length = RandomAccess.GetLength(file);
+        var source = new HandleByteSource(file, length);
+        var reader = new TarReader(source);
+        var count = 0;
+        try
+        {
+            while (reader.Next() is { } entry)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                if (++count > MaxMembers)
+                    throw new ImageException("image-invalid", $"it has over {MaxMembers} members");
+                if (entry.Type == TarEntryType.Regular && entry.Size > length - source.Position)
+                    throw new ImageException("image-invalid", "it ends before its last member is complete");
+                var name = Normalize(Encoding.UTF8.GetString(entry.Name));
+                var link = entry.Type switch
+                {
+                    TarEntryType.SymbolicLink => Normalize(Path.Combine(Path.GetDirectoryName(name) ?? "", Encoding.UTF8.GetString(entry.LinkTarget))),
+                    TarEntryType.HardLink => Normalize(Encoding.UTF8.GetString(entry.LinkTarget)),
+                    _ => null,
+                };
+                if (entry.Extents is null && (entry.Type == TarEntryType.Regular || link is not null))
+                    members[name] = new Member(source.Position, entry.Size, link);
+            }
+        }
+        catch (ImageException e)
+        {
+            throw new ImageException(e.Code, $"{path} is not an archive of an image, or a damaged one: {e.Message}", e);
+        }
+        return members;
     }
 
     private Member? Find(string path)
@@ -69,9 +91,6 @@ internal sealed class ArchiveFiles : IBlobFiles
         }
         return null;
     }
-
-    private static FileStream OpenFile(string path) =>
-        new(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0, FileOptions.SequentialScan);
 
     /// <summary>Names inside the archive only: there is no file system to escape to.</summary>
     private static string Normalize(string path)
@@ -95,17 +114,23 @@ internal sealed class ArchiveFiles : IBlobFiles
     private sealed record Member(long Offset, long Length, string? Link);
 
     /// <summary>Skips large members without reading them.</summary>
-    private sealed class SeekingByteSource(FileStream stream) : ByteSource
+    private sealed class HandleByteSource(SafeFileHandle file, long length) : ByteSource
     {
         private readonly byte[] _buffer = new byte[4096];
+        private long _position;
 
-        protected override ReadOnlyMemory<byte> NextChunk() => _buffer.AsMemory(0, stream.Read(_buffer));
+        protected override ReadOnlyMemory<byte> NextChunk()
+        {
+            var read = RandomAccess.Read(file, _buffer, _position);
+            _position += read;
+            return _buffer.AsMemory(0, read);
+        }
 
         protected override bool TrySeek(long count)
         {
-            if (count > stream.Length - stream.Position)
+            if (count > length - _position)
                 return false;
-            stream.Seek(count, SeekOrigin.Current);
+            _position += count;
             return true;
         }
     }

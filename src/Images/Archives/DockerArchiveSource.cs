@@ -30,7 +30,7 @@ internal sealed class DockerArchiveSource : IImageSource
     public async Task<ImageManifest> ResolveAsync(CancellationToken cancellationToken)
     {
         var entry = Choose(await ReadAsync("manifest.json", ManifestReader.MaxManifestBytes, cancellationToken));
-        Reference = Tags(entry).FirstOrDefault();
+        Reference = ImageChoice.NameOf(entry, _name, Tags);
         var configPath = ManifestReader.Text(entry, "Config") ?? throw ManifestReader.Invalid($"{_what} names no configuration");
         var config = await ReadAsync(configPath, ManifestReader.MaxConfigBytes, cancellationToken);
         var (run, diffIds, created) = ConfigReader.Read(config, _what);
@@ -79,13 +79,13 @@ internal sealed class DockerArchiveSource : IImageSource
         if (manifest.ValueKind != JsonValueKind.Array)
             throw ManifestReader.Invalid($"manifest.json of {_what} is not a list");
         var entries = manifest.EnumerateArray().Where(entry => entry.ValueKind == JsonValueKind.Object).ToList();
-        var matches = _name is null ? entries : [.. entries.Where(entry => Tags(entry).Any(tag => Same(tag, _name)))];
+        var matches = _name is null ? entries : ImageChoice.Among(entries, _name, Tags);
         return matches.Count switch
         {
             1 => matches[0],
-            0 => throw new ImageException("image-not-found", $"{_what} holds no image{(_name is null ? "" : $" {_name}")}"),
-            _ => throw new ImageException(
-                "invalid-request", $"{_what} holds several images; name one of {string.Join(", ", entries.SelectMany(Tags).Take(8))}"),
+            0 => throw new ImageException(
+                "image-not-found", _name is null ? $"{_what} holds no image" : $"{_what} holds no image {_name}; it has {ImageChoice.Show(entries, Tags)}"),
+            _ => throw new ImageException("invalid-request", $"{_what} holds several images; name one of {ImageChoice.Show(entries, Tags)}"),
         };
     }
 
@@ -93,9 +93,6 @@ internal sealed class DockerArchiveSource : IImageSource
         entry.TryGetProperty("RepoTags", out var tags) && tags.ValueKind == JsonValueKind.Array
             ? tags.EnumerateArray().Where(tag => tag.ValueKind == JsonValueKind.String).Select(tag => tag.GetString()!)
             : [];
-
-    private static bool Same(string tag, string name) =>
-        ImageReference.TryParse(tag, out var a, out _) && ImageReference.TryParse(name, out var b, out _) && a == b;
 
     /// <summary>The digest of the OCI manifest the image would have with its layers uncompressed.</summary>
     private static Digest SyntheticDigest(byte[] config, IReadOnlyList<Digest> diffIds)

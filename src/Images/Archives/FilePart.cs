@@ -1,7 +1,9 @@
+using Microsoft.Win32.SafeHandles;
+
 namespace Ravel.Images.Archives;
 
-/// <summary>A range of a file as a stream of its own.</summary>
-internal sealed class FilePart(FileStream file, long start, long length) : Stream
+/// <summary>A range of a file as a stream of its own. The file stays open for others when this is disposed.</summary>
+internal sealed class FilePart(SafeFileHandle file, long start, long length) : Stream
 {
     private long _position;
 
@@ -21,7 +23,7 @@ internal sealed class FilePart(FileStream file, long start, long length) : Strea
 
     public override int Read(Span<byte> buffer)
     {
-        var read = RandomAccess.Read(file.SafeFileHandle, buffer[..(int)Math.Min(buffer.Length, length - _position)], start + _position);
+        var read = RandomAccess.Read(file, buffer[..(int)Math.Min(buffer.Length, length - _position)], start + _position);
         _position += read;
         return read;
     }
@@ -57,11 +59,4 @@ internal sealed class FilePart(FileStream file, long start, long length) : Strea
     public override void SetLength(long value) => throw new NotSupportedException();
 
     public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-    protected override void Dispose(bool disposing)
-    {
-        if (disposing)
-            file.Dispose();
-        base.Dispose(disposing);
-    }
 }

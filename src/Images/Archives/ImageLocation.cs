@@ -4,48 +4,42 @@ using Ravel.Images.Registry;
 namespace Ravel.Images.Archives;
 
 /// <summary>
-/// Where an image is, as people write it: <c>oci:DIR[:TAG]</c>, <c>oci-archive:FILE[:TAG]</c>,
-/// <c>docker-archive:FILE[:REF]</c>, or a reference to a registry.
+/// Where an image is, as people and skopeo write it: <c>oci:DIR[:TAG]</c>, <c>oci-archive:FILE[:TAG]</c>,
+/// <c>docker-archive:FILE[:REF]</c>, a path that starts with <c>/</c> or <c>.</c>, or a reference to a registry. Behind the last
+/// colon <c>@N</c> means the image at that place, counted from 0.
 /// </summary>
 internal static class ImageLocation
 {
+    /// <param name="scratch">A directory for archives that have to be inflated before they can be read.</param>
     /// <exception cref="ImageException"><c>invalid-request</c> or <c>image-not-found</c>, naming what was given.</exception>
-    public static IImageSource Open(string text, RegistryOptions registry, ImageLimits limits, TimeProvider time)
+    public static IImageSource Open(
+        string text, string scratch, RegistryOptions registry, ImageLimits limits, TimeProvider time, CancellationToken cancellationToken)
     {
         if (TryTake(text, "oci:", Directory.Exists, out var path, out var name))
             return new OciLayoutSource(new DirectoryFiles(path), name, text, limits);
         if (TryTake(text, "oci-archive:", File.Exists, out path, out name))
-            return new OciLayoutSource(ReadArchive(path), name, text, limits);
+            return new OciLayoutSource(ArchiveFiles.Read(path, scratch, limits, cancellationToken), name, text, limits);
         if (TryTake(text, "docker-archive:", File.Exists, out path, out name))
-            return new DockerArchiveSource(ReadArchive(path), name, text, limits);
+            return new DockerArchiveSource(ArchiveFiles.Read(path, scratch, limits, cancellationToken), name, text, limits);
+        if (text is ['/' or '.', ..] && TryTake(text, "", Path.Exists, out path, out name))
+            return OpenFile(path, name, scratch, limits, cancellationToken);
         return new RegistrySource(ImageReference.Parse(text), registry, limits, time);
     }
 
     /// <summary>A directory or file of any of the three kinds, told by what it holds.</summary>
-    public static IImageSource OpenFile(string path, ImageLimits limits)
+    /// <param name="name">Which image of it; null when it has only one.</param>
+    public static IImageSource OpenFile(string path, string? name, string scratch, ImageLimits limits, CancellationToken cancellationToken)
     {
         if (Directory.Exists(path))
-            return new OciLayoutSource(new DirectoryFiles(path), null, path, limits);
-        if (!File.Exists(path))
-            throw new ImageException("image-not-found", $"there is no {path}");
-        var files = ReadArchive(path);
+            return new OciLayoutSource(new DirectoryFiles(path), name, path, limits);
+        var files = ArchiveFiles.Read(path, scratch, limits, cancellationToken);
+        // Docker writes both kinds into one archive; only OCI's has the manifest that a registry would give.
         if (files.Has("index.json"))
-            return new OciLayoutSource(files, null, path, limits);
+            return new OciLayoutSource(files, name, path, limits);
         if (files.Has("manifest.json"))
-            return new DockerArchiveSource(files, null, path, limits);
+            return new DockerArchiveSource(files, name, path, limits);
+        files.Dispose();
         throw new ImageException("image-invalid", $"{path} is neither an oci-archive nor a docker-archive");
-    }
-
-    private static ArchiveFiles ReadArchive(string path)
-    {
-        try
-        {
-            return ArchiveFiles.Read(path);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new ImageException("image-not-found", $"{path} cannot be read: {e.Message}", e);
-        }
     }
 
     /// <summary>Splits at the first colon behind which the rest is a name: paths may hold colons too.</summary>

@@ -6,6 +6,8 @@ namespace Ravel.Images.Archives;
 /// <summary>An image in an OCI layout (OCI image specification, image-layout.md), as a directory or inside an archive.</summary>
 internal sealed class OciLayoutSource : BlobImageSource
 {
+    /// <summary>What containerd and Docker call the image in full; OCI's own annotation has the tag alone there.</summary>
+    private const string FullNameAnnotation = "io.containerd.image.name";
     private const string ReferenceAnnotation = "org.opencontainers.image.ref.name";
 
     private readonly IBlobFiles _files;
@@ -43,15 +45,18 @@ internal sealed class OciLayoutSource : BlobImageSource
             ?? throw new ImageException("image-not-found", $"{What} is not an OCI layout: it has no index.json");
         var index = ManifestReader.Parse(content, $"index.json of {What}");
         var entries = ManifestReader.Array(index, "manifests", $"index.json of {What}").ToList();
-        var matches = _tag is null ? entries : [.. entries.Where(entry => TagOf(entry) is { } name && Matches(name, _tag))];
+        var matches = _tag is null ? entries : ImageChoice.Among(entries, _tag, NamesOf);
         if (matches.Count == 0)
-            throw new ImageException("image-not-found", _tag is null ? $"{What} holds no image" : $"{What} holds no image {_tag}; it has {Names(entries)}");
-        if (matches.Count > 1 && matches.Any(match => TagOf(match) is not null))
-            throw new ImageException("invalid-request", $"{What} holds several images; name one of {Names(entries)}");
+        {
+            throw new ImageException(
+                "image-not-found", _tag is null ? $"{What} holds no image" : $"{What} holds no image {_tag}; it has {ImageChoice.Show(entries, NamesOf)}");
+        }
+        if (matches.Count > 1 && matches.Any(match => NamesOf(match).Any()))
+            throw new ImageException("invalid-request", $"{What} holds several images; name one of {ImageChoice.Show(entries, NamesOf)}");
         if (matches.Count > 1)
             return (content, MediaTypes.OciIndex);
 
-        Reference = TagOf(matches[0]);
+        Reference = ImageChoice.NameOf(matches[0], _tag, NamesOf);
         var descriptor = ManifestReader.ReadDescriptor(matches[0], What);
         var manifest = await ReadManifestAsync(ManifestReader.CheckSize(descriptor, ManifestReader.MaxManifestBytes, What), cancellationToken);
         if (Digest.Of(manifest) != descriptor.Digest)
@@ -80,19 +85,11 @@ internal sealed class OciLayoutSource : BlobImageSource
 
     private static string BlobPath(Digest digest) => $"blobs/sha256/{digest.Hex}";
 
-    private static string? TagOf(JsonElement entry) =>
+    /// <summary>The full name first.</summary>
+    private static IEnumerable<string> NamesOf(JsonElement entry) =>
         entry.ValueKind == JsonValueKind.Object && entry.TryGetProperty("annotations", out var annotations)
-            ? ManifestReader.Text(annotations, ReferenceAnnotation)
-            : null;
-
-    /// <summary>Layouts name images by tag alone or by full reference.</summary>
-    private static bool Matches(string name, string tag) => name == tag || name.EndsWith($":{tag}", StringComparison.Ordinal);
-
-    private static string Names(List<JsonElement> entries)
-    {
-        var names = entries.Select(TagOf).OfType<string>().Take(8).ToList();
-        return names.Count == 0 ? "images without names" : string.Join(", ", names);
-    }
+            ? new[] { ManifestReader.Text(annotations, FullNameAnnotation), ManifestReader.Text(annotations, ReferenceAnnotation) }.OfType<string>()
+            : [];
 }
 
 /// <summary>Files by relative path: a directory's, or an archive's members.</summary>

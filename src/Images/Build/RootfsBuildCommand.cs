@@ -55,7 +55,8 @@ public static class RootfsBuildCommand
         try
         {
             var options = new RegistryOptions { PlainHttpRegistries = arguments.PlainHttp };
-            await using var source = ImageLocation.Open(arguments.Image, options, new ImageLimits(), TimeProvider.System);
+            await using var source = ImageLocation.Open(
+                arguments.Image, Path.GetDirectoryName(Path.GetFullPath(arguments.Output))!, options, new ImageLimits(), TimeProvider.System, cancellationToken);
             var result = await RootfsFile.BuildAsync(
                 source, arguments.Output, new ImageLimits(), TimeProvider.System, progress, cancellationToken);
             progress?.Dispose();

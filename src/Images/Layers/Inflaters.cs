@@ -10,6 +10,10 @@ internal static class Inflaters
 
     public static Stream Open(ChunkQueueStream stored) => Open(stored, stored.Peek());
 
+    /// <summary>Whether the first bytes are of a form that <see cref="Open(Stream, ReadOnlySpan{byte})"/> inflates.</summary>
+    public static bool IsCompressed(ReadOnlySpan<byte> start) =>
+        start is [0x1f, 0x8b, ..] or [0x28, 0xb5, 0x2f, 0xfd, ..] or [>= 0x50 and <= 0x5f, 0x2a, 0x4d, 0x18, ..];
+
     public static Stream Open(Stream stored, ReadOnlySpan<byte> start) => start switch
     {
         [0x1f, 0x8b, ..] => new GZipStream(stored, CompressionMode.Decompress, leaveOpen: true),

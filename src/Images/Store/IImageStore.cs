@@ -11,10 +11,15 @@ public interface IImageStore
     /// <exception cref="ImageException">With a stable code and a message that names the image.</exception>
     Task<StoredImage> EnsureAsync(string reference, PullPolicy policy, IProgress<ImageProgress>? progress, CancellationToken cancellationToken);
 
-    /// <summary>Adds an image from an OCI layout directory, an oci-archive or a docker-archive.</summary>
+    /// <summary>
+    /// Adds an image from an OCI layout directory, an oci-archive or a docker-archive, the archives also compressed with gzip
+    /// or zstd; such a one is inflated in its own directory.
+    /// </summary>
     /// <param name="path">Directory or file.</param>
+    /// <param name="choice">Which image of it: a name it has, a tag alone, or <c>@N</c> counted from 0; null when it has only one.</param>
     /// <param name="reference">Name to give it; null keeps the name the archive has.</param>
-    Task<StoredImage> ImportAsync(string path, string? reference, CancellationToken cancellationToken);
+    /// <exception cref="ImageException"><c>invalid-request</c> with the names there are when none was chosen of several.</exception>
+    Task<StoredImage> ImportAsync(string path, string? choice, string? reference, CancellationToken cancellationToken);
 
     IReadOnlyList<StoredImage> List();
 
@@ -27,6 +32,14 @@ public interface IImageStore
 
     /// <summary>Keeps an image from being removed until disposed. Leases are in memory: an agent takes them again when it adopts.</summary>
     IDisposable Lease(string manifestDigest);
+}
+
+/// <summary>Short forms.</summary>
+public static class ImageStoreExtensions
+{
+    /// <summary>Adds the only image of a directory or an archive.</summary>
+    public static Task<StoredImage> ImportAsync(this IImageStore store, string path, string? reference, CancellationToken cancellationToken) =>
+        store.ImportAsync(path, choice: null, reference, cancellationToken);
 }
 
 public enum PullPolicy

@@ -74,15 +74,16 @@ public sealed partial class ImageStore : IImageStore, IDisposable
         return Require(digest);
     }
 
-    public async Task<StoredImage> ImportAsync(string path, string? reference, CancellationToken cancellationToken)
+    public async Task<StoredImage> ImportAsync(string path, string? choice, string? reference, CancellationToken cancellationToken)
     {
         var name = reference is null ? null : ImageReference.Parse(reference);
-        var source = ImageLocation.OpenFile(path, _options.Limits);
+        var scratch = Path.GetDirectoryName(Path.GetFullPath(path))!;
+        var source = await Task.Run(() => ImageLocation.OpenFile(path, choice, scratch, _options.Limits, cancellationToken), cancellationToken);
         ImageManifest manifest;
         try
         {
             manifest = await source.ResolveAsync(cancellationToken);
-            name ??= NameOf(source) ?? throw new ImageException("invalid-request", $"{path} does not say what its image is called; give it a name");
+            name ??= NameOf(source) ?? throw new ImageException("invalid-request", $"the archive does not say what its image is called; give it a name");
         }
         catch
         {

@@ -87,6 +87,36 @@ public sealed class ImageCommandTests : IAsyncLifetime
         Assert.Equal((0, "the archive", ""), (result.ExitCode, received, Assert.Single(_api.Requests).Query));
     }
 
+    [Theory]
+    [InlineData("", "?image=db%3A2", ":db:2")]
+    [InlineData("docker-archive:", "?image=db%3A2", ":db:2")]
+    [InlineData("oci-archive:", "", "")]
+    public async Task Names_as_skopeo_writes_them_say_which_image_of_the_file(string scheme, string query, string image)
+    {
+        var file = Path.Combine(_directory, "app:1.tar");
+        File.WriteAllText(file, "the archive");
+        OnImport(body => body.CopyToAsync(Stream.Null));
+
+        var result = scheme.Length == 0
+            ? await _api.RavelAsync("image", "import", file, "--image", image[1..])
+            : await _api.RavelAsync("image", "import", $"{scheme}{file}{image}");
+
+        Assert.Equal((0, query), (result.ExitCode, Assert.Single(_api.Requests).Query));
+    }
+
+    [Fact]
+    public async Task An_image_named_twice_is_a_usage_error()
+    {
+        var file = Path.Combine(_directory, "app.tar");
+        File.WriteAllText(file, "the archive");
+
+        var result = await _api.RavelAsync("image", "import", $"docker-archive:{file}:db:2", "--image", "web");
+
+        Assert.Equal(2, result.ExitCode);
+        Assert.Contains("named twice", result.Error);
+        Assert.Empty(_api.Requests);
+    }
+
     [Fact]
     public async Task A_refused_import_says_why()
     {

@@ -350,6 +350,15 @@ public sealed class StreamTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task An_import_says_which_image_of_the_archive_is_meant()
+    {
+        using var content = new ByteArrayContent([1, 2, 3]);
+        content.Headers.ContentType = new("application/octet-stream");
+        var image = await _host.Client.PostAsync("/v1/images/import?image=db:2", content).ReadAsync(ApiJson.Default.Image);
+        Assert.Equal(["db:2"], image.References);
+    }
+
+    [Fact]
     public async Task An_archive_that_the_node_refuses_is_a_problem()
     {
         using var content = new ByteArrayContent([]);

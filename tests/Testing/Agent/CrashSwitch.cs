@@ -125,8 +125,8 @@ public sealed class CrashSwitch
             return images.EnsureAsync(reference, policy, progress, cancellationToken);
         }
 
-        public Task<StoredImage> ImportAsync(string path, string? reference, CancellationToken cancellationToken) =>
-            images.ImportAsync(path, reference, cancellationToken);
+        public Task<StoredImage> ImportAsync(string path, string? choice, string? reference, CancellationToken cancellationToken) =>
+            images.ImportAsync(path, choice, reference, cancellationToken);
 
         public IReadOnlyList<StoredImage> List() => images.List();
 

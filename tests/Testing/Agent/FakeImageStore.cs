@@ -48,10 +48,10 @@ public sealed class FakeImageStore : IImageStore
         return Find(reference) ?? throw new ImageException(ProblemCodes.ImageNotFound, $"image {reference} is not in the fake store");
     }
 
-    public async Task<StoredImage> ImportAsync(string path, string? reference, CancellationToken cancellationToken)
+    public async Task<StoredImage> ImportAsync(string path, string? choice, string? reference, CancellationToken cancellationToken)
     {
         Imported.Enqueue(await File.ReadAllBytesAsync(path, cancellationToken));
-        return Add(reference ?? "imported");
+        return Add(reference ?? choice ?? "imported");
     }
 
     public IReadOnlyList<StoredImage> List() => [.. _images.Values];

@@ -47,17 +47,20 @@ internal sealed class FakeNodeService(FakeNode node) : Node.NodeBase
     public override async Task<Image> ImportImage(IAsyncStreamReader<ImportImageChunk> requestStream, ServerCallContext context)
     {
         var reference = "";
+        var choice = "";
         using var data = new MemoryStream();
         await foreach (var chunk in requestStream.ReadAllAsync())
         {
             if (chunk.Reference.Length > 0)
                 reference = chunk.Reference;
+            if (chunk.Choice.Length > 0)
+                choice = chunk.Choice;
             data.Write(chunk.Data.Span);
         }
         if (data.Length == 0)
             throw FakeNode.Refusal("image-invalid", "The archive is empty.");
         node.Imported.Enqueue((reference, data.ToArray()));
-        return new Image { ManifestDigest = "sha256:" + new string('b', 64), References = { reference }, RootfsBytes = (ulong)data.Length };
+        return new Image { ManifestDigest = "sha256:" + new string('b', 64), References = { choice.Length > 0 ? choice : reference }, RootfsBytes = (ulong)data.Length };
     }
 
     public override Task<ListImagesResponse> ListImages(ListImagesRequest request, ServerCallContext context) =>
