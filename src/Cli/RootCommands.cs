@@ -40,6 +40,8 @@ internal static class RootCommands
             LifecycleCommands.Stop(),
             LifecycleCommands.Start(),
             LifecycleCommands.Restart(),
+            LifecycleCommands.Suspend(),
+            LifecycleCommands.Resume(),
             LifecycleCommands.Kill(),
             LifecycleCommands.Remove(),
             LifecycleCommands.Wait(),

@@ -1,6 +1,7 @@
 using Ravel.Contracts.Ids;
 using Ravel.Contracts.Node;
 using Ravel.Durable.Workflows;
+using Ravel.Vmm;
 
 namespace Ravel.Agent.Instances;
 
@@ -18,6 +19,12 @@ internal abstract record InstanceEvent
 
     /// <summary>A step was undone; <paramref name="Next"/> is null when nothing of the instance is left.</summary>
     internal sealed record StepUndone(WorkflowPosition? Next) : InstanceEvent;
+
+    /// <summary>The paused guest's memory is on the disk, whole.</summary>
+    internal sealed record Saved(VmSnapshot Memory) : InstanceEvent;
+
+    /// <summary>The guest's memory could not be saved; it runs on.</summary>
+    internal sealed record SaveFailed : InstanceEvent;
 
     /// <summary>The guest says its workload runs.</summary>
     internal sealed record GuestStarted : InstanceEvent;
@@ -61,6 +68,9 @@ internal enum InstanceEffect
 
     /// <summary>Watch the VMM, keep a link to its guest and configure it.</summary>
     Attend,
+
+    /// <summary>Let go of the guest, stop its CPUs and save its memory.</summary>
+    Save,
 
     /// <summary>Ask the workload to end.</summary>
     AskStop,

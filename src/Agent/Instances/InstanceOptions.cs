@@ -14,6 +14,9 @@ public sealed record InstanceOptions
     /// <summary>From the recorded exit until the guest has synced, unmounted and powered off.</summary>
     public TimeSpan PowerOffTimeout { get; init; } = TimeSpan.FromSeconds(20);
 
+    /// <summary>From the stop of a guest's CPUs until its memory is on the disk; one that takes longer runs on.</summary>
+    public TimeSpan SaveTimeout { get; init; } = TimeSpan.FromSeconds(120);
+
     /// <summary>Used when a machine does not say how long its workload may take to end.</summary>
     public TimeSpan DefaultStopTimeout { get; init; } = TimeSpan.FromSeconds(10);
 

@@ -13,6 +13,12 @@ internal sealed class InstanceResources
 
     public GuestSession? Session { get; set; }
 
+    /// <summary>The guest's CPUs may be stopped.</summary>
+    public bool IsPaused { get; set; }
+
+    /// <summary>Ends the saving of the guest's memory that is under way, if one is.</summary>
+    public CancellationTokenSource Saving { get; set; } = new();
+
     public async Task ReleaseHandlesAsync()
     {
         if (Session is { } session)

@@ -23,5 +23,10 @@ internal sealed record InstanceServices(
     /// <summary>The VMM's own directory.</summary>
     public string RunDirectoryOf(InstanceId instance) => Path.Combine(InstancesRunDirectory, instance.ToString());
 
+    /// <summary>Memory of suspended instances.</summary>
+    public string MemoryDirectory => Path.Combine(Options.AgentDirectory, "memory");
+
+    public string MemoryDirectoryOf(InstanceId instance) => Path.Combine(MemoryDirectory, instance.ToString());
+
     public long DiskMibOf(Contracts.Node.MachineSpec spec) => spec.DiskMib == 0 ? Options.DefaultDiskMib : (long)spec.DiskMib;
 }

@@ -24,6 +24,10 @@ namespace Ravel.Agent.Instances;
 //                                     │
 //                                     └──► DESTROYING ── removed ──► (forgotten)
 //
+//   RUNNING ── suspend ──► SUSPENDING ── saved ──► RELEASING ──► SUSPENDED ── Put(started), same spec ──► STARTING, the same instance
+//      ▲                       │
+//      └── could not be saved ─┘     stop, a new spec and destroy drop the memory of one that is SUSPENDED
+//
 // Invariants
 //  1. A machine has at most one instance that is not ENDED.
 //  2. A generation starts at most one instance; every further one is a restart by policy, or follows the node's own
@@ -31,7 +35,8 @@ namespace Ravel.Agent.Instances;
 //  3. An older generation changes nothing; once DESTROYED is desired nothing else can be.
 //  4. Before ENDED, WAITING or the next STARTING, everything an instance had is undone: RELEASING is the only way there.
 //  5. A recorded exit is never replaced, and a problem never hides an exit.
-//  6. The state alone says what is to be done (Resume): a crash after the commit loses no effect.
+//  6. Saved memory runs at most once: it is dropped by the commit that records the VMM which holds it, paused until then.
+//  7. The state alone says what is to be done (Resume): a crash after the commit loses no effect.
 
 /// <summary>The rules of an instance's life, without clock, ids or I/O.</summary>
 internal static class InstanceStates
@@ -50,6 +55,8 @@ internal static class InstanceStates
             InstanceEvent.StepDone e => OnStepDone(machine, instance, e, context),
             InstanceEvent.StartFailed e => OnStartFailed(machine, instance, e, context),
             InstanceEvent.StepUndone e => OnStepUndone(machine, instance, e, context),
+            InstanceEvent.Saved e => SuspendRules.OnSaved(machine, instance, e.Memory, context),
+            InstanceEvent.SaveFailed => SuspendRules.OnSaveFailed(machine, instance, context),
             InstanceEvent.GuestStarted => OnGuestStarted(machine, instance, context),
             InstanceEvent.GuestFailed e => OnExit(
                 machine,
@@ -65,9 +72,13 @@ internal static class InstanceStates
             InstanceEvent.VmmExited e => OnVmmExited(machine, instance, e, context),
             InstanceEvent.Tick => OnTick(machine, instance, context),
             InstanceEvent.NodeStopping e => OnNodeStopping(machine, instance, e, context),
-            InstanceEvent.NodeStarted => instance is { State: InstanceState.Ended, IsInterrupted: true } && machine.Desired == DesiredState.Started
-                ? Begin(machine, context)
-                : Nothing(machine),
+            InstanceEvent.NodeStarted when instance.IsInterrupted && machine.Desired == DesiredState.Started => instance.State switch
+            {
+                InstanceState.Ended => Begin(machine, context),
+                InstanceState.Suspended => SuspendRules.GoOn(machine, instance, context),
+                _ => Nothing(machine),
+            },
+            InstanceEvent.NodeStarted => Nothing(machine),
             InstanceEvent.HostRebooted => OnHostRebooted(machine, instance, context),
             InstanceEvent.Removed => instance.State == InstanceState.Destroying
                 ? new Decision(null, [], ["destroy"]) { Forgotten = machine }
@@ -82,6 +93,7 @@ internal static class InstanceStates
         InstanceState.Starting when machine.Instance!.IsStopRequested => [InstanceEffect.RunWorkflow, InstanceEffect.CancelStart],
         InstanceState.Starting or InstanceState.Releasing => [InstanceEffect.RunWorkflow],
         InstanceState.Booting or InstanceState.Running => [InstanceEffect.Attend],
+        InstanceState.Suspending => [InstanceEffect.Save],
         InstanceState.Stopping => [InstanceEffect.Attend, InstanceEffect.AskStop],
         InstanceState.PoweringOff => [InstanceEffect.Attend, InstanceEffect.PowerOff],
         InstanceState.Destroying => [InstanceEffect.Remove],
@@ -164,13 +176,7 @@ internal static class InstanceStates
             return Nothing(machine);
         return Change(
             machine,
-            instance with
-            {
-                State = InstanceState.Releasing,
-                Facts = e.Facts,
-                Position = e.Next,
-                Problem = instance.IsStopRequested ? null : e.Problem,
-            },
+            SuspendRules.AfterFailedStart(instance, e) with { State = InstanceState.Releasing, Position = e.Next },
             context,
             // The workflow goes on by itself: it has only turned around.
             [],
@@ -189,11 +195,11 @@ internal static class InstanceStates
 
     private static Decision OnGuestStarted(MachineRecord machine, InstanceRecord instance, DecisionContext context) =>
         instance.State == InstanceState.Booting
-            ? Change(machine, instance with { State = InstanceState.Running, StartedAt = context.Now, Deadline = null }, context, [], ["start"])
+            ? SuspendRules.Started(machine, instance with { State = InstanceState.Running, StartedAt = context.Now, Deadline = null }, context)
             : Nothing(machine);
 
     private static Decision OnExit(MachineRecord machine, InstanceRecord instance, InstanceExit exit, DecisionContext context) =>
-        instance.State is InstanceState.Booting or InstanceState.Running or InstanceState.Stopping
+        instance.State is InstanceState.Booting or InstanceState.Running or InstanceState.Suspending or InstanceState.Stopping
             ? Change(
                 machine,
                 instance with { State = InstanceState.PoweringOff, Exit = exit, Deadline = context.Now + context.Options.PowerOffTimeout },
@@ -205,7 +211,7 @@ internal static class InstanceStates
     private static Decision OnGuestBroken(MachineRecord machine, InstanceRecord instance, InstanceEvent.GuestBroken e, DecisionContext context) =>
         instance.State switch
         {
-            InstanceState.Booting or InstanceState.Running => Release(
+            InstanceState.Booting or InstanceState.Running or InstanceState.Suspending => Release(
                 machine,
                 instance with { Problem = new InstanceProblem(ProblemCodes.GuestFailed, e.Message) },
                 context),
@@ -217,7 +223,7 @@ internal static class InstanceStates
     private static Decision OnVmmExited(MachineRecord machine, InstanceRecord instance, InstanceEvent.VmmExited e, DecisionContext context) =>
         instance.State switch
         {
-            InstanceState.Booting or InstanceState.Running => Release(
+            InstanceState.Booting or InstanceState.Running or InstanceState.Suspending => Release(
                 machine,
                 instance with { Problem = new InstanceProblem(ProblemCodes.VmmFailed, $"The VM ended before its workload did: {e.Detail}") },
                 context),
@@ -251,7 +257,7 @@ internal static class InstanceStates
     private static Decision OnNodeStopping(
         MachineRecord machine, InstanceRecord instance, InstanceEvent.NodeStopping e, DecisionContext context)
     {
-        if (instance.State is InstanceState.Ended or InstanceState.Destroying)
+        if (instance.State is InstanceState.Ended or InstanceState.Suspended or InstanceState.Destroying)
             return Nothing(machine);
         var interrupted = instance with { IsInterrupted = instance.IsInterrupted || ComesBack(machine, instance) };
         return instance.State switch
@@ -270,6 +276,11 @@ internal static class InstanceStates
             InstanceState.Starting or InstanceState.Booting or InstanceState.Running or InstanceState.Stopping =>
                 Release(machine, instance with { IsInterrupted = ComesBack(machine, instance), IsStopRequested = true }, context),
             InstanceState.PoweringOff => Release(machine, instance, context),
+            InstanceState.Suspending when ComesBack(machine, instance) => Release(machine, instance with { IsInterrupted = true }, context),
+            InstanceState.Suspending => Release(
+                machine,
+                instance with { Problem = new InstanceProblem(ProblemCodes.VmmFailed, "The host went down before the memory was saved; start the machine again.") },
+                context),
             _ => Nothing(machine),
         };
 
@@ -277,7 +288,7 @@ internal static class InstanceStates
     private static bool ComesBack(MachineRecord machine, InstanceRecord instance) =>
         machine.Desired == DesiredState.Started
         && (machine.Generation > instance.Generation
-            || instance.State is InstanceState.Starting or InstanceState.Booting or InstanceState.Running or InstanceState.Stopping or InstanceState.Waiting);
+            || instance.State is not (InstanceState.PoweringOff or InstanceState.Releasing or InstanceState.Ended or InstanceState.Destroying));
 }
 
 /// <summary>What a decision needs from outside.</summary>

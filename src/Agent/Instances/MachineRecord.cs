@@ -13,6 +13,8 @@ internal enum InstanceState
     Starting,
     Booting,
     Running,
+    Suspending,
+    Suspended,
     Stopping,
     PoweringOff,
     Releasing,
@@ -65,10 +67,13 @@ internal sealed record MachineRecord
     public NodeShare Held()
     {
         var share = new NodeShare(0, 0, (long)Math.Max(Spec.DiskMib, (ulong)(Disk?.Mib ?? 0)), 1);
-        if (Instance is { State: not (InstanceState.Ended or InstanceState.Destroying) } instance)
+        // Its memory has room on the disk before it is written there.
+        if (Instance is { State: InstanceState.Suspending } or { Facts.Memory: not null })
+            share = share with { DiskMib = share.DiskMib + (long)Instance.Spec.MemoryMib };
+        if (Instance is { State: not (InstanceState.Ended or InstanceState.Destroying or InstanceState.Suspended) } instance)
             share = share with { Cpus = (int)instance.Spec.Cpus, MemoryMib = (long)instance.Spec.MemoryMib };
         // A replacement has its room before the instance it replaces is asked to go.
-        if (Desired == DesiredState.Started && Instance is { State: not InstanceState.Ended })
+        if (Desired == DesiredState.Started && Instance is { State: not (InstanceState.Ended or InstanceState.Suspended) })
             share = share with { Cpus = Math.Max(share.Cpus, (int)Spec.Cpus), MemoryMib = Math.Max(share.MemoryMib, (long)Spec.MemoryMib) };
         return share;
     }
@@ -123,6 +128,12 @@ internal sealed record StartFacts
     public InstanceNetwork? Network { get; init; }
 
     public VmmRecord? Vmm { get; init; }
+
+    /// <summary>The saved memory that this instance goes on from at its next start; null from when a VMM that holds it is recorded.</summary>
+    public VmSnapshot? Memory { get; init; }
+
+    /// <summary>The VMM holds restored memory, and may not have been told to go on yet.</summary>
+    public bool IsRestored { get; init; }
 }
 
 /// <param name="Code">128+N for signal N.</param>

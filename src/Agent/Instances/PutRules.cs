@@ -34,6 +34,7 @@ internal static class PutRules
         {
             DesiredState.Started => OnStarted(next, context),
             DesiredState.Stopped => OnStopped(next, context),
+            DesiredState.Suspended => SuspendRules.OnWanted(next, context),
             _ => OnDestroyed(next, context),
         };
     }
@@ -55,7 +56,7 @@ internal static class PutRules
         return put.Desired switch
         {
             DesiredState.Started => InstanceStates.Begin(machine, context),
-            DesiredState.Stopped => new Decision(machine, [], ["create"]),
+            DesiredState.Stopped or DesiredState.Suspended => new Decision(machine, [], ["create"]),
             // Remembered, so that an older command that comes late finds it destroyed.
             _ => new Decision(null, [], []) { Forgotten = machine },
         };
@@ -65,6 +66,11 @@ internal static class PutRules
     {
         if (machine.Instance is not { State: not (InstanceState.Ended or InstanceState.Waiting) } instance)
             return InstanceStates.Begin(machine, context);
+        if (instance.State == InstanceState.Suspended)
+            return SuspendRules.CanGoOn(machine, instance) ? SuspendRules.GoOn(machine, instance, context) : InstanceStates.Begin(machine, context);
+        // Runs again, or is replaced, when its memory has been saved.
+        if (instance.State == InstanceState.Suspending)
+            return new Decision(machine, [], ["update"]);
 
         var isLeaving = instance.IsStopRequested || instance.State is InstanceState.PoweringOff or InstanceState.Releasing;
         // One that leaves is followed by an instance of this generation when it has left (SettleRules).
@@ -100,6 +106,9 @@ internal static class PutRules
             InstanceState.Booting => InstanceStates.Release(machine, instance with { IsStopRequested = true }, context, "stopping"),
             InstanceState.Running when !machine.Force => InstanceStates.Stop(machine, instance, context),
             InstanceState.Running => Kill(machine, instance, context),
+            InstanceState.Suspending when machine.Force => Kill(machine, instance, context),
+            InstanceState.Suspended => InstanceStates.Change(
+                machine, SuspendRules.WithoutMemory(instance) with { State = InstanceState.Ended, Problem = null }, context, [], ["stop"]),
             InstanceState.Stopping when machine.Force => Kill(machine, instance, context),
             InstanceState.PoweringOff when machine.Force => InstanceStates.Release(machine, instance, context),
             InstanceState.Waiting => InstanceStates.Change(
@@ -114,7 +123,7 @@ internal static class PutRules
     {
         if (machine.Instance is null)
             return new Decision(null, [], ["destroy"]) { Forgotten = machine };
-        return machine.State is InstanceState.Ended or InstanceState.Waiting
+        return machine.State is InstanceState.Ended or InstanceState.Waiting or InstanceState.Suspended
             ? SettleRules.Settle(machine with { Instance = machine.Instance with { Deadline = null } }, context)
             : OnStopped(machine, context);
     }

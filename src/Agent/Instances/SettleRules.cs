@@ -13,11 +13,14 @@ internal static class SettleRules
         {
             return InstanceStates.Change(
                 machine with { ObservedGeneration = machine.Generation },
-                instance with { State = InstanceState.Destroying },
+                SuspendRules.WithoutMemory(instance) with { State = InstanceState.Destroying },
                 context,
                 [InstanceEffect.Remove],
                 []);
         }
+        if (SuspendRules.Settle(machine, instance, context) is { } aside)
+            return aside;
+        instance = SuspendRules.WithoutMemory(instance);
         if (machine.Desired == DesiredState.Started && (machine.Generation > instance.Generation || instance.IsInterrupted))
         {
             if (!context.IsNodeStopping)

@@ -72,6 +72,14 @@ internal sealed class StartWorkflow
 
     private async Task<StartContext> EnsureImageAsync(StartContext context, CancellationToken cancellationToken)
     {
+        // Memory goes on over the very image it was saved over, which is leased since then.
+        if (context.Facts is { Memory: not null, ImageDigest: { } digest })
+        {
+            if (_services.Images.Find(digest) is null)
+                throw Gone(context);
+            _resources.Lease ??= _services.Images.Lease(digest);
+            return context;
+        }
         var policy = context.Spec.PullPolicy switch
         {
             Contracts.Node.PullPolicy.Always => Images.PullPolicy.Always,
@@ -88,6 +96,8 @@ internal sealed class StartWorkflow
 
     private Task ReleaseImageAsync(StartContext context)
     {
+        if (context.Facts.Memory is not null)
+            return Task.CompletedTask;
         _resources.Lease?.Dispose();
         _resources.Lease = null;
         return Task.CompletedTask;
@@ -95,6 +105,8 @@ internal sealed class StartWorkflow
 
     private async Task<StartContext> EnsureDiskAsync(StartContext context, CancellationToken cancellationToken)
     {
+        if (context.Facts.Memory is not null)
+            return context;
         var wanted = new DiskRecord(context.Facts.ImageDigest!, _services.DiskMibOf(context.Spec));
         if (context.Disk != wanted || !_services.Disks.Exists(context.Machine))
             await _services.Disks.MakeAsync(context.Machine, wanted.Mib);
@@ -115,7 +127,7 @@ internal sealed class StartWorkflow
         var id = context.Instance.ToString();
         var runDirectory = _services.RunDirectoryOf(context.Instance);
         var image = _services.Images.Find(context.Facts.ImageDigest!)
-            ?? throw new ImageException(ProblemCodes.ImageNotFound, $"The image {context.Spec.Image} is no longer in the store; pull it again.");
+            ?? throw Gone(context);
         var network = context.Facts.Network!;
         var boot = await _services.Options.Boot(cancellationToken);
         // A launch that was begun before a crash may have left a VMM nobody knows of.
@@ -137,16 +149,26 @@ internal sealed class StartWorkflow
                 ],
                 Networks = [new NetworkInterface("eth0", network.Tap, network.Mac)],
                 Cgroup = $"{_services.Options.Cgroup}/{id}",
+                Restore = context.Facts.Memory,
+                // It goes on when this VMM is in the journal: until then the memory can be restored again.
+                IsPausedAfterRestore = true,
             },
             cancellationToken);
-        return context with { Facts = context.Facts with { Vmm = _resources.Vmm.Record } };
+        return context with
+        {
+            Facts = context.Facts with { Vmm = _resources.Vmm.Record, Memory = null, IsRestored = context.Facts.Memory is not null },
+        };
     }
+
+    private static ImageException Gone(StartContext context) =>
+        new(ProblemCodes.ImageNotFound, $"The image {context.Spec.Image} is no longer in the store; pull it again.");
 
     private async Task DestroyVmmAsync(StartContext context)
     {
         await ExplainAsync(context);
         var vmm = _resources.Vmm;
         _resources.Vmm = null;
+        _resources.IsPaused = false;
         if (_resources.Session is { } session)
             await session.DisposeAsync();
         _resources.Session = null;

@@ -59,6 +59,11 @@ internal static class StatusOf
             InstanceState.Starting or InstanceState.Booting => instance.IsStopRequested ? MachineState.Stopping : MachineState.Starting,
             InstanceState.Waiting => MachineState.Starting,
             // Not over: it goes on when the node comes back.
+            InstanceState.Suspending => MachineState.Suspending,
+            InstanceState.Releasing when instance.Facts.Memory is not null && machine.Desired == DesiredState.Suspended => MachineState.Suspending,
+            InstanceState.Suspended when instance.Problem is not null => MachineState.Failed,
+            InstanceState.Suspended when machine.Desired == DesiredState.Started => MachineState.Starting,
+            InstanceState.Suspended => MachineState.Suspended,
             InstanceState.Ended when instance.IsInterrupted && machine.Desired == DesiredState.Started => MachineState.Starting,
             InstanceState.Running => MachineState.Started,
             InstanceState.Ended => instance.Problem is null ? MachineState.Stopped : MachineState.Failed,

@@ -37,6 +37,7 @@ internal sealed partial class MachineActor
     public async ValueTask DisposeAsync()
     {
         await _startCancellation.CancelAsync();
+        await _resources.Saving.CancelAsync();
         await _work;
         await _resources.ReleaseHandlesAsync();
         if (_timer is not null)
@@ -51,6 +52,8 @@ internal sealed partial class MachineActor
             switch (effect)
             {
                 case InstanceEffect.RunWorkflow:
+                    // A guest that is to be killed need not be saved to the end.
+                    await _resources.Saving.CancelAsync();
                     if (_startCancellation.IsCancellationRequested)
                         _startCancellation = new CancellationTokenSource();
                     _work = RunWorkflowAsync(_work, _startCancellation.Token);
@@ -60,6 +63,10 @@ internal sealed partial class MachineActor
                     break;
                 case InstanceEffect.Attend:
                     await AttendAsync();
+                    break;
+                case InstanceEffect.Save:
+                    _resources.Saving = new CancellationTokenSource(_node.Services.Options.Instances.SaveTimeout, _node.Services.Time);
+                    _work = SaveAsync(_work, _resources.Saving);
                     break;
                 case InstanceEffect.AskStop:
                     AskStop();
@@ -132,20 +139,15 @@ internal sealed partial class MachineActor
     {
         if (_resources.Session is not null || _record?.Instance is not { Facts.Vmm: { } vmmRecord } instance)
             return;
-        try
-        {
-            _resources.Vmm ??= await _node.Services.Driver.RecoverAsync(vmmRecord, _node.Stopping);
-        }
-        catch (Exception e) when (e is not OperationCanceledException)
-        {
-            _node.Services.Logger.LogError(e, "The VMM of {Instance} could not be recovered", instance.Id);
-        }
-        if (_resources.Vmm is not { } vmm)
+        var isOurs = _resources.Vmm is not null;
+        if (await FindVmmAsync(instance.Id, vmmRecord) is not { } vmm)
         {
             // Not waited for: this is the mailbox it goes through.
             _ = PostAsync(new InstanceEvent.VmmExited("it was gone when the agent looked for it"));
             return;
         }
+        if (!isOurs || instance.Facts.IsRestored || _resources.IsPaused)
+            await ContinueAsync(instance.Id, vmm);
         _resources.Session = new GuestSession(
             instance.Id, vmm, _node.Services.Logs.Of(Id), ConfigureAsync, this, _node.Services.Time, _node.Services.Logger);
         _resources.Session.Start();

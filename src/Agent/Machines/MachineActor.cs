@@ -36,7 +36,7 @@ internal sealed partial class MachineActor : IGuestObserver, IAsyncDisposable
     public MachineRecord? Record => _record;
 
     /// <summary>Nothing of an instance is held or under way.</summary>
-    public bool IsAtRest => _record?.State is null or InstanceState.Ended;
+    public bool IsAtRest => _record?.State is null or InstanceState.Ended or InstanceState.Suspended;
 
     bool IGuestObserver.ExpectsRunningGuest => _record?.Instance?.StartedAt is not null;
 
@@ -83,7 +83,9 @@ internal sealed partial class MachineActor : IGuestObserver, IAsyncDisposable
         _node.Ledger.Release(change.RemoveReservations);
         if (decision.Next is null)
             _node.Ledger.Remove(Id);
+        var previous = _record;
         _record = decision.Next;
+        DropMemory(previous?.Instance, decision.Next?.Instance);
         if (decision.Reports.Count > 0)
             _node.Outbox.Appended();
         SetTimer();

@@ -12,7 +12,7 @@ namespace Ravel.Agent.Recovery;
 /// What an agent does before it accepts work:
 /// <list type="number">
 /// <item>the network is made to match the journal: running guests keep theirs, strays go;</item>
-/// <item>VMMs, disks and logs that belong to nobody go;</item>
+/// <item>VMMs, disks, saved memory and logs that belong to nobody go;</item>
 /// <item>every machine is taken over where it stands: images leased, VMMs found, links opened, half-made starts finished or undone;</item>
 /// <item>what went down with the node or with the host starts again.</item>
 /// </list>
@@ -53,13 +53,21 @@ internal sealed class AgentRecovery
             select StartWorkflow.AttachmentOf(record.Id, instance.Id, record.AddressIndex, record.NetworkIndex, instance.Spec)];
 
     private static bool IsLive(InstanceRecord instance) =>
-        instance.State is not (InstanceState.Ended or InstanceState.Waiting or InstanceState.Destroying);
+        instance.State is not (InstanceState.Ended or InstanceState.Waiting or InstanceState.Suspended or InstanceState.Destroying);
 
     private async Task PurgeStraysAsync(IReadOnlyList<MachineRecord> records, CancellationToken cancellationToken)
     {
         var machines = records.Select(record => record.Id).ToHashSet();
         _services.Disks.RemoveStrays(machines);
         _services.Logs.RemoveStrays(machines);
+
+        var kept = records.Where(record => record.Instance?.Facts.Memory is not null).Select(record => record.Instance!.Id.ToString()).ToHashSet();
+        Directory.CreateDirectory(_services.MemoryDirectory);
+        foreach (var directory in Directory.EnumerateDirectories(_services.MemoryDirectory))
+        {
+            if (!kept.Contains(Path.GetFileName(directory)))
+                Directory.Delete(directory, recursive: true);
+        }
 
         var live = records.Where(record => record.Instance is { } instance && IsLive(instance)).Select(record => record.Instance!.Id).ToHashSet();
         Directory.CreateDirectory(_services.InstancesRunDirectory);

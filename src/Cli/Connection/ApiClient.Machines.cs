@@ -39,6 +39,9 @@ internal sealed partial class ApiClient
     public Task StartMachineAsync(Machine machine, CancellationToken cancellationToken) =>
         CallAsync(machine.Name, HttpMethod.Post, $"{PathOf(machine)}/start", null, cancellationToken);
 
+    public Task SuspendMachineAsync(Machine machine, CancellationToken cancellationToken) =>
+        CallAsync(machine.Name, HttpMethod.Post, $"{PathOf(machine)}/suspend", null, cancellationToken);
+
     /// <param name="timeout">Until SIGKILL; null for the machine's own.</param>
     public async Task StopMachineAsync(Machine machine, string? signal, TimeSpan? timeout, CancellationToken cancellationToken)
     {

@@ -7,7 +7,7 @@ using Ravel.Contracts.Api;
 
 namespace Ravel.Cli.Machines;
 
-/// <summary><c>stop</c>, <c>start</c>, <c>restart</c>, <c>kill</c>, <c>rm</c> and <c>wait</c>: one thing done to each machine named.</summary>
+/// <summary><c>stop</c>, <c>start</c>, <c>restart</c>, <c>suspend</c>, <c>resume</c>, <c>kill</c>, <c>rm</c> and <c>wait</c>: one thing done to each machine named.</summary>
 internal static class LifecycleCommands
 {
     public static CliCommand Stop()
@@ -51,6 +51,30 @@ internal static class LifecycleCommands
                 return await MachineWaits.UntilStartedAsync(session, machine);
             });
     }
+
+    public static CliCommand Suspend() => ForEach(
+        "suspend",
+        "Save the memory of running machines and give back what they hold",
+        ["ravel suspend web", "ravel resume web                # goes on where it was"],
+        [],
+        async (session, machine) =>
+        {
+            await session.Api.SuspendMachineAsync(machine, session.Cancelled);
+            return await MachineWaits.UntilSuspendedAsync(session, machine);
+        });
+
+    public static CliCommand Resume() => ForEach(
+        "resume",
+        "Let suspended machines go on from their memory",
+        ["ravel resume web"],
+        [],
+        async (session, machine) =>
+        {
+            if (machine.State is not (MachineStates.Suspended or MachineStates.Suspending or MachineStates.Started))
+                throw new CliException(machine.Name, $"is {machine.State}, not suspended", $"start it: ravel start {machine.Name}");
+            await session.Api.StartMachineAsync(machine, session.Cancelled);
+            return await MachineWaits.UntilStartedAsync(session, machine);
+        });
 
     public static CliCommand Kill()
     {

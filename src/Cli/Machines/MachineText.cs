@@ -18,7 +18,8 @@ internal static class MachineText
         MachineStates.Stopped => new("Stopped", Colour.Faint),
         MachineStates.Failed => new($"Failed ({machine.Problem?.Code ?? "unknown"}) {Humane.Ago(machine.UpdatedAt, now)}", Colour.Bad),
         MachineStates.Created => new("Created", Colour.Faint),
-        MachineStates.Starting or MachineStates.Stopping or MachineStates.Destroying => new(Capitalised(machine.State), Colour.Warning),
+        MachineStates.Suspended => new("Suspended", Colour.Faint),
+        MachineStates.Starting or MachineStates.Suspending or MachineStates.Stopping or MachineStates.Destroying => new(Capitalised(machine.State), Colour.Warning),
         _ => new(Capitalised(machine.State), Colour.None),
     };
 

@@ -21,6 +21,16 @@ internal static class MachineWaits
         return Checked(seen);
     }
 
+    /// <exception cref="CliException">It could not be saved, or ended before it was.</exception>
+    public static async Task<Machine> UntilSuspendedAsync(Session session, Machine machine)
+    {
+        var seen = await UntilAsync(
+            session, machine, MachineStates.Suspended, state => state != MachineStates.Suspending, session.Cancelled);
+        return seen.State == MachineStates.Suspended
+            ? seen
+            : throw new CliException(machine.Name, $"was not suspended: it is {seen.State}", $"see: ravel logs {machine.Name}");
+    }
+
     /// <exception cref="CliException">It failed, or was removed.</exception>
     public static async Task<Machine> UntilStartedAsync(Session session, Machine machine)
     {

@@ -66,5 +66,6 @@ internal static class PsCommand
     }
 
     private static bool IsAlive(Machine machine) =>
-        machine.State is MachineStates.Starting or MachineStates.Started or MachineStates.Stopping or MachineStates.Destroying;
+        machine.State is MachineStates.Starting or MachineStates.Started or MachineStates.Suspending or MachineStates.Stopping
+            or MachineStates.Destroying;
 }

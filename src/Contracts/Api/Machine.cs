@@ -52,6 +52,8 @@ public static class MachineStates
     public const string Created = "created";
     public const string Starting = "starting";
     public const string Started = "started";
+    public const string Suspending = "suspending";
+    public const string Suspended = "suspended";
     public const string Stopping = "stopping";
     public const string Stopped = "stopped";
     public const string Failed = "failed";
@@ -77,7 +79,7 @@ public sealed record MachineEvent
 {
     public required string Id { get; init; }
 
-    /// <summary>launch, start, exit, stop, fail, restart, destroy, update.</summary>
+    /// <summary>launch, start, exit, stop, fail, restart, suspend, resume, destroy, update, …: new ones may come.</summary>
     public required string Type { get; init; }
 
     /// <summary>The machine's state after it.</summary>

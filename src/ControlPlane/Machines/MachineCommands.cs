@@ -54,6 +54,9 @@ internal sealed class MachineCommands(
     public Task<string> StopAsync(MachineKey key, int? signal, int? timeoutSeconds, CancellationToken cancellationToken) =>
         ChangeAsync(key, "stop", (intent, seen) => MachineLifecycle.Stop(intent, seen, signal, timeoutSeconds), null, cancellationToken);
 
+    public Task<string> SuspendAsync(MachineKey key, CancellationToken cancellationToken) =>
+        ChangeAsync(key, "suspend", MachineLifecycle.Suspend, null, cancellationToken);
+
     public async Task<string> RestartAsync(MachineKey key, int? signal, int? timeoutSeconds, CancellationToken cancellationToken)
     {
         Verdict Decide(MachineIntent intent, MachineSighting seen) => MachineLifecycle.Restart(intent, seen, signal, timeoutSeconds);

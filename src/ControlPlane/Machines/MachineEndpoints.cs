@@ -40,6 +40,7 @@ internal static class MachineEndpoints
         machine.MapDelete("", DeleteAsync).WithSummary("Destroy a machine; ?force=true also when it runs.");
         machine.MapPost("/start", StartAsync).WithSummary("Start a machine; nothing happens to a started one.");
         machine.MapPost("/stop", StopAsync).WithSummary("Stop a machine: a signal, then SIGKILL after the timeout.");
+        machine.MapPost("/suspend", SuspendAsync).WithSummary("Save a started machine's memory and give back what it holds; start goes on from there.");
         machine.MapPost("/restart", RestartAsync).WithSummary("Stop a machine and start it again.");
         machine.MapPost("/signal", SignalAsync).WithSummary("Send a signal to a machine's workload.");
         machine.MapGet("/wait", WaitAsync).WithSummary("Wait until a machine is in a state.");
@@ -103,6 +104,9 @@ internal static class MachineEndpoints
         return Done(await commands.StopAsync(Key(http, app, id), signal, timeout, http.RequestAborted));
     }
 
+    private static async Task<Ok<Acknowledgement>> SuspendAsync(string app, string id, HttpContext http, MachineCommands commands) =>
+        Done(await commands.SuspendAsync(Key(http, app, id), http.RequestAborted));
+
     private static async Task<Ok<Acknowledgement>> RestartAsync(
         string app, string id, string? signal, string? timeout, HttpContext http, MachineCommands commands)
     {
@@ -132,7 +136,7 @@ internal static class MachineEndpoints
     {
         var wanted = string.IsNullOrEmpty(state) ? MachineStates.Started : state;
         if (!WaitCondition.IsKnown(wanted))
-            throw ProblemException.Invalid("state must be one of created, started, stopped, failed, destroyed, settled.");
+            throw ProblemException.Invalid("state must be one of created, started, stopped, suspended, failed, destroyed, settled.");
         var limit = TimeSpan.FromSeconds(DefaultWaitSeconds);
         if (!string.IsNullOrEmpty(timeout) && (!GoDuration.TryParse(timeout, out limit) || limit.TotalSeconds > MaxWaitSeconds))
             throw ProblemException.Invalid($"timeout must be 0 to {MaxWaitSeconds} seconds, as a number or like '10s'.");

@@ -36,7 +36,9 @@ internal readonly record struct Verdict(MachineIntent? Intent, string? Refusal)
 ///              ▼            ▼  └── start ┼────────────┼───────────┤
 ///           created       failed ◄───────┘  (start while stopping: once it has stopped)
 ///
-///  destroy: from created, stopped, failed; with force from everywhere ──► destroying ──► destroyed
+///           started ── suspend ──► suspending ──► suspended ── start ──► starting (from its memory)
+///
+///  destroy: from created, stopped, suspended, failed; with force from everywhere ──► destroying ──► destroyed
 /// </code>
 /// Invariants: a generation never falls; <c>Destroyed</c> is never left; <c>StartAfterStop</c> only with <c>Stopped</c>.
 /// A restart is "stop, and start once stopped", both halves durable, so that it survives a crash between them.
@@ -60,20 +62,23 @@ internal static class MachineLifecycle
         return seen.State switch
         {
             null => MachineStates.Created,
+            MachineStates.Starting or MachineStates.Started when intent.Desired == DesiredState.Suspended => MachineStates.Suspending,
             MachineStates.Starting or MachineStates.Started => MachineStates.Stopping,
             _ => seen.State,
         };
     }
 
     /// <summary>A machine that is at rest needs no stopping before it is started or destroyed.</summary>
-    public static bool IsAtRest(string state) => state is MachineStates.Created or MachineStates.Stopped or MachineStates.Failed;
+    public static bool IsAtRest(string state) =>
+        state is MachineStates.Created or MachineStates.Stopped or MachineStates.Suspended or MachineStates.Failed;
 
     public static Verdict Start(MachineIntent intent, MachineSighting seen)
     {
         var state = SeenState(intent, seen);
         if (IsEnding(state))
             return Verdict.Refuse($"is {state} and can't be started");
-        if (IsAtRest(state))
+        // One that is being suspended goes on, or comes back once it is: the node knows which.
+        if (IsAtRest(state) || intent.Desired == DesiredState.Suspended)
             return StartNow(intent);
         // One that stops though it shall run (its node goes down) starts again without being told.
         return state == MachineStates.Stopping && intent.Desired == DesiredState.Stopped ? intent with { StartAfterStop = true } : intent;
@@ -85,7 +90,7 @@ internal static class MachineLifecycle
         if (IsEnding(state))
             return Verdict.Refuse($"is {state} and can't be stopped");
         // At rest but meant to run: a restart policy could still bring it back, so the node must hear of it.
-        if (intent.Desired == DesiredState.Started)
+        if (intent.Desired is DesiredState.Started or DesiredState.Suspended)
             return StopNow(intent, signal, timeoutSeconds);
         return intent with { StartAfterStop = false };
     }
@@ -95,11 +100,23 @@ internal static class MachineLifecycle
         var state = SeenState(intent, seen);
         if (IsEnding(state))
             return Verdict.Refuse($"is {state} and can't be restarted");
-        if (IsAtRest(state))
+        // A restart begins anew: it does not go on from memory.
+        if (IsAtRest(state) && state != MachineStates.Suspended)
             return StartNow(intent);
         if (intent.Desired == DesiredState.Stopped)
             return intent with { StartAfterStop = true };
         return StopNow(intent, signal, timeoutSeconds) with { StartAfterStop = true };
+    }
+
+    /// <summary>Only what runs has memory to save.</summary>
+    public static Verdict Suspend(MachineIntent intent, MachineSighting seen)
+    {
+        var state = SeenState(intent, seen);
+        if (state is MachineStates.Suspending or MachineStates.Suspended)
+            return intent;
+        return state == MachineStates.Started
+            ? new MachineIntent(DesiredState.Suspended, intent.Generation + 1)
+            : Verdict.Refuse($"is {state} and can't be suspended; only a started machine can");
     }
 
     /// <summary>The spec changed: the machine must stop with the old one before it starts with the new one.</summary>

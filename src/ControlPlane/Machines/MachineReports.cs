@@ -92,6 +92,8 @@ internal static class MachineReports
         Rpc.MachineState.Created => MachineStates.Created,
         Rpc.MachineState.Starting => MachineStates.Starting,
         Rpc.MachineState.Started => MachineStates.Started,
+        Rpc.MachineState.Suspending => MachineStates.Suspending,
+        Rpc.MachineState.Suspended => MachineStates.Suspended,
         Rpc.MachineState.Stopping => MachineStates.Stopping,
         Rpc.MachineState.Stopped => MachineStates.Stopped,
         Rpc.MachineState.Failed => MachineStates.Failed,

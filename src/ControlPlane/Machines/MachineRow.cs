@@ -85,4 +85,5 @@ internal enum DesiredState
     Started = 1,
     Stopped = 2,
     Destroyed = 3,
+    Suspended = 4,
 }

@@ -28,6 +28,7 @@ internal static class MachineSpecs
         {
             DesiredState.Started => Rpc.DesiredState.Started,
             DesiredState.Stopped => Rpc.DesiredState.Stopped,
+            DesiredState.Suspended => Rpc.DesiredState.Suspended,
             _ => Rpc.DesiredState.Destroyed,
         },
         Spec = row.Desired == DesiredState.Destroyed ? null : Spec(row, app),

@@ -8,7 +8,7 @@ internal static class WaitCondition
     /// <summary>Any state that stays until somebody does something.</summary>
     public const string Settled = "settled";
 
-    public static bool IsKnown(string state) => state is MachineStates.Created or MachineStates.Started or MachineStates.Stopped
+    public static bool IsKnown(string state) => state is MachineStates.Created or MachineStates.Started or MachineStates.Stopped or MachineStates.Suspended
         or MachineStates.Failed or MachineStates.Destroyed or Settled;
 
     /// <summary>
@@ -27,6 +27,12 @@ internal static class WaitCondition
             return (true, null);
         if (wanted == MachineStates.Destroyed)
             return (false, null);
+        // It ended before it could be saved, or could not be saved.
+        if (wanted == MachineStates.Suspended && intent.Desired == DesiredState.Suspended && seen.ObservedGeneration >= intent.Generation
+            && state is MachineStates.Started or MachineStates.Stopped)
+        {
+            return (false, state);
+        }
         var isLost = state is MachineStates.Failed or MachineStates.Destroyed or MachineStates.Destroying;
         return (false, isLost ? state : null);
     }

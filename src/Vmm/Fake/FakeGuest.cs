@@ -23,10 +23,11 @@ public interface IFakeMachine
 /// arguments say (<see cref="FakeProcess"/>). It outlives link sessions as ravel-init does: output nobody took is
 /// kept, an exit is repeated to the next host.
 /// </summary>
-public sealed class FakeGuest : IGuestLinkEvents
+public sealed class FakeGuest : IGuestLinkEvents, IFakeMachine
 {
     private readonly Lock _gate = new();
-    private readonly IFakeMachine _machine;
+    private readonly SemaphoreSlim _session = new(1);
+    private volatile IFakeMachine _machine;
     private readonly GuestLink _link;
     private readonly Dictionary<uint, FakeProcess> _execs = [];
     private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(
@@ -48,8 +49,32 @@ public sealed class FakeGuest : IGuestLinkEvents
     /// <summary>What it was told to be, or null while it waits.</summary>
     public GuestConfig? Config { get; private set; }
 
-    /// <summary>Speaks the link over <paramref name="channel"/> until either side closes it.</summary>
+    TimeProvider IFakeMachine.Time => _machine.Time;
+
+    string IFakeMachine.ReadDrive(int index) => _machine.ReadDrive(index);
+
+    void IFakeMachine.WriteConsole(string text) => _machine.WriteConsole(text);
+
+    void IFakeMachine.End(VmmExit exit) => _machine.End(exit);
+
+    /// <summary>Goes on in another VMM, with all it knows.</summary>
+    internal void MoveTo(IFakeMachine machine) => _machine = machine;
+
+    /// <summary>Speaks the link over <paramref name="channel"/> until either side closes it; one host at a time.</summary>
     public async Task ServeAsync(Stream channel, CancellationToken cancellationToken)
+    {
+        await _session.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            await SpeakAsync(channel, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            _session.Release();
+        }
+    }
+
+    private async Task SpeakAsync(Stream channel, CancellationToken cancellationToken)
     {
         using var session = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var writing = WriteAsync(channel, session.Token);
@@ -196,7 +221,7 @@ public sealed class FakeGuest : IGuestLinkEvents
         _stdin = _link.OpenInput(LinkStreams.Stdin);
         if (!isRestored)
             _link.Send(new WorkloadStarted(2));
-        _workload = new FakeProcess(this, _machine, config, config.Workload, _link.Stdout, _link.Stderr, () => _stdin);
+        _workload = new FakeProcess(this, this, config, config.Workload, _link.Stdout, _link.Stderr, () => _stdin);
         _workload.Start(end => Change(() =>
         {
             _link.Stdout.End();
@@ -221,7 +246,7 @@ public sealed class FakeGuest : IGuestLinkEvents
             _link.EndExec(exec.Session, new ExecFailed(exec.Session, code, words));
             return;
         }
-        var process = new FakeProcess(this, _machine, Config!, exec.Process, stdout, stderr, () => stdin);
+        var process = new FakeProcess(this, this, Config!, exec.Process, stdout, stderr, () => stdin);
         _execs[exec.Session] = process;
         process.Start(end => Change(() =>
         {

@@ -38,7 +38,7 @@ public sealed class FakeVm : IFakeMachine
     internal FakeVmmFaults Faults { get; }
 
     /// <summary>Made when somebody connects: a guest's buffers are the dear part of a fake.</summary>
-    internal Lazy<FakeGuest> Guest { get; }
+    internal Lazy<FakeGuest> Guest { get; private set; }
 
     internal Task<VmmExit> Exited => _exited.Task;
 
@@ -81,6 +81,13 @@ public sealed class FakeVm : IFakeMachine
     }
 
     internal VmmMetrics Measure() => new(Time.GetElapsedTime(_startedAt), (long)Spec.MemoryMib << 20);
+
+    /// <summary>Takes over a guest that was saved; before anybody connects.</summary>
+    internal void Adopt(FakeGuest guest)
+    {
+        guest.MoveTo(this);
+        Guest = new Lazy<FakeGuest>(guest);
+    }
 
     internal void Pause()
     {

@@ -17,6 +17,7 @@ public sealed class FakeVmmDriver : IVmmDriver
     private const string SnapshotFile = "fake.json";
 
     private readonly ConcurrentDictionary<string, FakeVm> _vms = new();
+    private readonly ConcurrentDictionary<string, FakeGuest> _saved = new();
     private readonly TimeProvider _time;
     private int _lastPid = 1_000_000_000;
 
@@ -57,8 +58,8 @@ public sealed class FakeVmmDriver : IVmmDriver
         var vm = new FakeVm(spec, new VmmRecord(DriverName, spec.Id, spec.RunDirectory, pid, (ulong)pid, spec.Cgroup), faults, _time);
         if (!_vms.TryAdd(spec.Id, vm))
             throw new VmmException($"fake VMM {spec.Id} exists already; purge it first");
-        if (saved?.Config is not null)
-            vm.Guest.Value.Continue(saved.Config);
+        if (saved is not null)
+            Restore(vm, saved, spec.IsPausedAfterRestore);
         if (faults.DiesAfterLaunch)
             vm.Die();
         return new FakeVmmHandle(this, vm);
@@ -79,14 +80,30 @@ public sealed class FakeVmmDriver : IVmmDriver
 
     internal void Forget(FakeVm vm) => _vms.TryRemove(new KeyValuePair<string, FakeVm>(vm.Record.Id, vm));
 
-    internal static async Task<VmSnapshot> SaveAsync(FakeVm vm, string directory, CancellationToken cancellationToken)
+    /// <summary>A guest that runs goes on as it was, if this process saw it saved; another begins its workload anew.</summary>
+    private void Restore(FakeVm vm, FakeSnapshot saved, bool isPaused)
+    {
+        if (_saved.TryGetValue(saved.Id, out var guest))
+            vm.Adopt(guest);
+        if (isPaused)
+            vm.Pause();
+        else
+            vm.Resume();
+        if (guest is null && saved.Config is not null)
+            vm.Guest.Value.Continue(saved.Config);
+    }
+
+    internal async Task<VmSnapshot> SaveAsync(FakeVm vm, string directory, CancellationToken cancellationToken)
     {
         if (!vm.IsPaused)
             throw new VmmException($"fake VMM {vm.Record.Id} is not paused; pause it before a snapshot");
         if (Directory.Exists(directory))
             throw new VmmException($"snapshot directory {directory} exists already; a snapshot goes into a new one");
         Directory.CreateDirectory(directory);
-        var state = new FakeSnapshot(vm.Guest.Value.Phase == GuestPhase.Running ? vm.Guest.Value.Config : null);
+        var isRunning = vm.Guest.Value.Phase != GuestPhase.Waiting;
+        var state = new FakeSnapshot($"{vm.Record.Id}-{vm.Record.Pid}", isRunning ? vm.Guest.Value.Config : null);
+        if (isRunning)
+            _saved[state.Id] = vm.Guest.Value;
         await File.WriteAllBytesAsync(
             Path.Combine(directory, SnapshotFile),
             JsonSerializer.SerializeToUtf8Bytes(state, FakeJson.Default.FakeSnapshot),
@@ -109,8 +126,9 @@ public sealed class FakeVmmDriver : IVmmDriver
     }
 }
 
+/// <param name="Id">Which of the saved guests.</param>
 /// <param name="Config">Of a guest that was running; null for one that waited.</param>
-internal sealed record FakeSnapshot(GuestConfig? Config);
+internal sealed record FakeSnapshot(string Id, GuestConfig? Config);
 
 [JsonSerializable(typeof(FakeSnapshot))]
 internal sealed partial class FakeJson : JsonSerializerContext;

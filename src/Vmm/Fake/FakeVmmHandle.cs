@@ -47,7 +47,7 @@ internal sealed class FakeVmmHandle : IVmm
     public Task<VmSnapshot> SnapshotAsync(string directory, CancellationToken cancellationToken)
     {
         ThrowIfEnded();
-        return FakeVmmDriver.SaveAsync(_vm, directory, cancellationToken);
+        return _driver.SaveAsync(_vm, directory, cancellationToken);
     }
 
     public Task<VmmMetrics> GetMetricsAsync(CancellationToken cancellationToken)

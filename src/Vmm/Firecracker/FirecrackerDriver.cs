@@ -168,6 +168,8 @@ public sealed class FirecrackerDriver : IVmmDriver
         if (spec.Restore is not null)
         {
             await api.PutAsync("/snapshot/load", FirecrackerConfiguration.Load(spec), FirecrackerJson.Default.SnapshotLoadBody, cancellationToken).ConfigureAwait(false);
+            if (spec.IsPausedAfterRestore)
+                return;
             await api.PatchAsync("/vm", new VmStateBody("Resumed"), FirecrackerJson.Default.VmStateBody, cancellationToken).ConfigureAwait(false);
             return;
         }

@@ -156,7 +156,8 @@ public sealed class QemuDriver : IVmmDriver
             vm = await QemuVm.AttachAsync(record, process, _processes.Time, cancellationToken).ConfigureAwait(false);
             if (spec.Restore is not null)
                 await WaitForRestoreAsync(vm, cancellationToken).ConfigureAwait(false);
-            await vm.ResumeAsync(cancellationToken).ConfigureAwait(false);
+            if (spec is not { Restore: not null, IsPausedAfterRestore: true })
+                await vm.ResumeAsync(cancellationToken).ConfigureAwait(false);
             await vm.ObserveAsync(cancellationToken).ConfigureAwait(false);
             return vm;
         }

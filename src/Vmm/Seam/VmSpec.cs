@@ -34,6 +34,11 @@ public sealed record VmSpec
 
     /// <summary>Resume this snapshot instead of booting; drives, networks and size are those above.</summary>
     public VmSnapshot? Restore { get; init; }
+
+    /// <summary>
+    /// Leaves a restored VM paused: whoever journals its record first can be sure that the saved memory was not run twice on one disk.
+    /// </summary>
+    public bool IsPausedAfterRestore { get; init; }
 }
 
 /// <summary>The guest kernel: bzImage or uncompressed ELF, an initramfs, and arguments (nothing secret).</summary>

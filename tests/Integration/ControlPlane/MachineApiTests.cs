@@ -68,6 +68,23 @@ public sealed class MachineApiTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_suspended_machine_is_started_again_and_one_at_rest_is_not_suspended()
+    {
+        var machine = await StartedAsync();
+        var answer = await _host.Client.DoAsync(machine, "suspend").ReadAsync(ApiJson.Default.Acknowledgement);
+        Assert.Equal(MachineStates.Started, answer.PreviousState);
+        await _host.Client.WaitAsync(machine, MachineStates.Suspended);
+        Assert.Equal(DesiredState.Suspended, _host.Node.Puts.Last().Desired);
+        await _host.Client.DoAsync(machine, "suspend").OkAsync();
+        await _host.Client.DoAsync(machine, "start").OkAsync();
+        await _host.Client.WaitAsync(machine, MachineStates.Started);
+        await _host.Client.DoAsync(machine, "stop").OkAsync();
+        await _host.Client.WaitAsync(machine, MachineStates.Stopped);
+        var refused = await _host.Client.DoAsync(machine, "suspend").ProblemAsync();
+        Assert.Equal(ProblemCodes.IllegalState, refused.Code);
+    }
+
+    [Fact]
     public async Task Stop_start_and_restart_go_through_the_node_each_with_a_new_generation()
     {
         var machine = await StartedAsync();

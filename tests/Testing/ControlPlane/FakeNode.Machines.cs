@@ -152,6 +152,14 @@ public sealed partial class FakeNode
                 status.State = status.InstanceId.Length == 0 ? MachineState.Created : MachineState.Stopped;
                 Append("stop", status);
                 break;
+            case DesiredState.Suspended when machine.IsRunning:
+                status.State = MachineState.Suspending;
+                Append("suspending", status);
+                status.State = MachineState.Suspended;
+                Append("suspend", status);
+                break;
+            case DesiredState.Suspended:
+                break;
             default:
                 _machines.Remove(request.MachineId);
                 status.State = MachineState.Destroyed;

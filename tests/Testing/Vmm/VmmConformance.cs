@@ -193,6 +193,37 @@ public abstract class VmmConformance : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_restored_guest_waits_paused_for_whoever_finds_it_if_so_asked()
+    {
+        var spec = Harness.NewSpec();
+        VmSnapshot snapshot;
+        await using (var vmm = await Harness.Driver.LaunchAsync(spec, Harness.Deadline))
+        {
+            await using (await Harness.ConnectAsync(vmm))
+                await vmm.PauseAsync(Harness.Deadline);
+            snapshot = await vmm.SnapshotAsync(spec.RunDirectory + "-saved", Harness.Deadline);
+            // Saved already, for somebody who did not live to note it: let go on, it can be saved again.
+            await vmm.ResumeAsync(Harness.Deadline);
+            await vmm.PauseAsync(Harness.Deadline);
+            Directory.Delete(snapshot.Directory, recursive: true);
+            snapshot = await vmm.SnapshotAsync(spec.RunDirectory + "-saved", Harness.Deadline);
+            await vmm.KillAsync(Harness.Deadline);
+        }
+        await PurgeAsync(spec);
+        Directory.CreateDirectory(spec.RunDirectory);
+
+        var restored = await Harness.Driver.LaunchAsync(spec with { Restore = snapshot, IsPausedAfterRestore = true }, Harness.Deadline);
+        await restored.DisposeAsync();
+        await using var found = await Harness.Driver.RecoverAsync(restored.Record, Harness.Deadline);
+        Assert.NotNull(found);
+        await found.ResumeAsync(Harness.Deadline);
+        await using var link = await Harness.ConnectAsync(found);
+        await ConfigureAsync(link, Harness.PrintAndExit("went on", 4));
+        var (exit, output) = await RunToExitAsync(link);
+        Assert.Equal((4, "went on\n"), (exit.ExitCode, output));
+    }
+
+    [Fact]
     public async Task The_console_is_kept_within_64_KiB_and_metrics_grow()
     {
         await using var vmm = await LaunchAsync();

@@ -111,15 +111,70 @@ public sealed class MachineLifecycleTests
             Started,
             MachineLifecycle.Follow(Started, new MachineSighting(MachineStates.Stopped, ObservedGeneration: 2), autoDestroy: true, atRestAt: 0));
 
+    private static readonly MachineIntent Suspended = new(DesiredState.Suspended, 3);
+
+    /// <summary>Every state a user can see, and what each command does to a machine in it; "-" is a refusal, "=" leaves it as it is.</summary>
+    [Theory]
+    //          state                     start      stop       restart  suspend    destroy      forced
+    [InlineData(MachineStates.Created, "started", "=", "started", "-", "destroyed", "destroyed")]
+    [InlineData(MachineStates.Starting, "=", "stopped", "again", "-", "-", "destroyed")]
+    [InlineData(MachineStates.Started, "=", "stopped", "again", "suspended", "-", "destroyed")]
+    [InlineData(MachineStates.Suspending, "started", "stopped", "again", "=", "-", "destroyed")]
+    [InlineData(MachineStates.Suspended, "started", "stopped", "again", "=", "destroyed", "destroyed")]
+    [InlineData(MachineStates.Stopping, "later", "=", "later", "-", "-", "destroyed")]
+    [InlineData(MachineStates.Stopped, "started", "=", "started", "-", "destroyed", "destroyed")]
+    [InlineData(MachineStates.Failed, "started", "stopped", "started", "-", "destroyed", "destroyed")]
+    [InlineData(MachineStates.Destroying, "-", "-", "-", "-", "=", "destroyed")]
+    [InlineData(MachineStates.Destroyed, "-", "-", "-", "-", "=", "=")]
+    public void Every_command_is_taken_or_refused_in_every_state(
+        string state, string start, string stop, string restart, string suspend, string destroy, string forced)
+    {
+        var intent = state switch
+        {
+            MachineStates.Created or MachineStates.Stopping or MachineStates.Stopped => Stopped,
+            MachineStates.Suspending or MachineStates.Suspended => Suspended,
+            MachineStates.Destroying or MachineStates.Destroyed => Destroyed,
+            _ => Started,
+        };
+        Assert.Equal(state, MachineLifecycle.SeenState(intent, At(state)));
+        Assert.Equal(
+            [start, stop, restart, suspend, destroy, forced],
+            new[]
+            {
+                MachineLifecycle.Start(intent, At(state)),
+                MachineLifecycle.Stop(intent, At(state), null, null),
+                MachineLifecycle.Restart(intent, At(state), null, null),
+                MachineLifecycle.Suspend(intent, At(state)),
+                MachineLifecycle.Destroy(intent, At(state), force: false),
+                MachineLifecycle.Destroy(intent, At(state), force: true),
+            }.Select(verdict => Word(intent, verdict)));
+
+        static string Word(MachineIntent before, Verdict verdict) => verdict.Intent switch
+        {
+            null => "-",
+            var after when after == before => "=",
+            { StartAfterStop: true } after => after.Generation == before.Generation ? "later" : "again",
+            var after => after.Desired.ToString().ToLowerInvariant(),
+        };
+    }
+
+    [Theory]
+    [InlineData(MachineStates.Suspending, false, null)]
+    [InlineData(MachineStates.Suspended, true, null)]
+    [InlineData(MachineStates.Started, false, MachineStates.Started)]
+    [InlineData(MachineStates.Stopped, false, MachineStates.Stopped)]
+    public void A_wait_for_a_suspension_ends_when_it_cannot_come(string state, bool met, string? instead) =>
+        Assert.Equal((met, instead), WaitCondition.Check(MachineStates.Suspended, Suspended, At(state)));
+
     [Fact]
     public void Whatever_happens_generations_do_not_fall_and_destroyed_is_for_ever()
     {
         string?[] states =
         [
             null, MachineStates.Created, MachineStates.Starting, MachineStates.Started, MachineStates.Stopping, MachineStates.Stopped,
-            MachineStates.Failed,
+            MachineStates.Failed, MachineStates.Suspending, MachineStates.Suspended,
         ];
-        var step = Gen.Select(Gen.Int[0, 6], Gen.Int[0, states.Length - 1].Select(i => states[i]), Gen.Bool, Gen.Long[0, 3]);
+        var step = Gen.Select(Gen.Int[0, 7], Gen.Int[0, states.Length - 1].Select(i => states[i]), Gen.Bool, Gen.Long[0, 3]);
         step.Array[1, 30].Sample(steps =>
         {
             var intent = new MachineIntent(DesiredState.Started, 1);
@@ -133,6 +188,7 @@ public sealed class MachineLifecycleTests
                     2 => MachineLifecycle.Restart(intent, seen, null, null),
                     3 => MachineLifecycle.Update(intent, seen, flag),
                     4 => MachineLifecycle.Destroy(intent, seen, flag),
+                    5 => MachineLifecycle.Suspend(intent, seen),
                     _ => MachineLifecycle.Follow(intent, seen, flag, atRestAt: 0),
                 };
                 if ((verdict.Intent is null) == (verdict.Refusal is null))

@@ -20,6 +20,8 @@ internal static class Records
 
     private static readonly InstanceId NextId = InstanceId.Parse("01M84F5FG47PQ6A74NFHRZCBJK");
 
+    public static VmSnapshot Memory { get; } = new("/memory/x", "fake", "1");
+
     public static MachineSpec OtherSpec { get; } = AgentFixture.Spec("other");
 
     public static DecisionContext Context(DateTimeOffset? now = null) =>
@@ -62,8 +64,9 @@ internal static class Records
                     Disk = new DiskRecord("sha256:1", 16),
                     Network = new InstanceNetwork("tap", "02:00:00:00:00:01", "100.64.0.2/32", "fd00::1/128", "100.64.0.1", "fe80::1", [], 1500),
                     Vmm = new VmmRecord("fake", "x", "/run/x", 1, 2, "0/x"),
+                    Memory = state == InstanceState.Suspended ? Memory : null,
                 },
-            StartedAt = state is InstanceState.Running or InstanceState.Stopping ? Now : null,
+            StartedAt = state is InstanceState.Running or InstanceState.Suspending or InstanceState.Stopping ? Now : null,
             Deadline = state is InstanceState.Booting or InstanceState.Stopping or InstanceState.PoweringOff or InstanceState.Waiting
                 ? Now + TimeSpan.FromSeconds(10)
                 : null,
@@ -72,7 +75,12 @@ internal static class Records
         };
         return Without() with
         {
-            Desired = state == InstanceState.Destroying ? DesiredState.Destroyed : DesiredState.Started,
+            Desired = state switch
+            {
+                InstanceState.Destroying => DesiredState.Destroyed,
+                InstanceState.Suspending or InstanceState.Suspended => DesiredState.Suspended,
+                _ => DesiredState.Started,
+            },
             Instance = change?.Invoke(instance) ?? instance,
         };
     }

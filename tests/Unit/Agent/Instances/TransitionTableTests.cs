@@ -9,8 +9,6 @@ namespace Ravel.Unit.Agent.Instances;
 /// <summary>The table in docs/instance-states.md is what the code does: every state with every event.</summary>
 public sealed class TransitionTableTests
 {
-    private const string Begin = "<!-- table: begin -->";
-    private const string End = "<!-- table: end -->";
 
     private static readonly (string Name, Func<MachineRecord, InstanceEvent> Event)[] Events =
     [
@@ -18,6 +16,7 @@ public sealed class TransitionTableTests
         ("put started, new spec", m => new InstanceEvent.Put(m.Id, m.Generation + 1, DesiredState.Started, Records.OtherSpec, false)),
         ("put stopped", m => new InstanceEvent.Put(m.Id, m.Generation + 1, DesiredState.Stopped, m.Spec, false)),
         ("put stopped, force", m => new InstanceEvent.Put(m.Id, m.Generation + 1, DesiredState.Stopped, m.Spec, true)),
+        ("put suspended", m => new InstanceEvent.Put(m.Id, m.Generation + 1, DesiredState.Suspended, m.Spec, false)),
         ("put destroyed", m => new InstanceEvent.Put(m.Id, m.Generation + 1, DesiredState.Destroyed, m.Spec, false)),
         ("put, older", m => new InstanceEvent.Put(m.Id, m.Generation, DesiredState.Destroyed, m.Spec, true)),
         ("step done", _ => new InstanceEvent.StepDone(new WorkflowPosition(WorkflowDirection.Do, StartWorkflow.Network), new StartFacts())),
@@ -26,6 +25,8 @@ public sealed class TransitionTableTests
             new WorkflowPosition(WorkflowDirection.Undo, StartWorkflow.Network), new StartFacts(), new InstanceProblem("port-taken", "taken"))),
         ("step undone", _ => new InstanceEvent.StepUndone(new WorkflowPosition(WorkflowDirection.Undo, StartWorkflow.Image))),
         ("all undone", _ => new InstanceEvent.StepUndone(null)),
+        ("memory saved", _ => new InstanceEvent.Saved(Records.Memory)),
+        ("memory not saved", _ => new InstanceEvent.SaveFailed()),
         ("guest started", _ => new InstanceEvent.GuestStarted()),
         ("guest failed", _ => new InstanceEvent.GuestFailed(127, "not found")),
         ("guest exited", _ => new InstanceEvent.GuestExited(0, 0, false)),
@@ -39,17 +40,10 @@ public sealed class TransitionTableTests
     ];
 
     [Fact]
-    public void The_documented_table_is_the_one_of_the_code()
-    {
-        var path = Path.Combine(SourceTree.Root, "docs", "instance-states.md");
-        var text = File.ReadAllText(path);
-        var begin = text.IndexOf(Begin, StringComparison.Ordinal) + Begin.Length;
-        var end = text.IndexOf(End, StringComparison.Ordinal);
-        var table = Table();
-        if (Environment.GetEnvironmentVariable("RAVEL_WRITE_DOCS") == "1")
-            File.WriteAllText(path, text[..begin] + "\n" + table + text[end..]);
-        Assert.Equal(table.Trim(), text[begin..end].Trim());
-    }
+    public void The_documented_table_is_the_one_of_the_code() => Documented("table", Table());
+
+    [Fact]
+    public void The_documented_diagram_is_the_one_of_the_code() => Documented("diagram", Diagram());
 
     [Fact]
     public void What_a_transition_sets_going_is_what_a_crash_after_it_finds_to_be_done()
@@ -74,6 +68,38 @@ public sealed class TransitionTableTests
         }
     }
 
+    private static void Documented(string part, string wanted)
+    {
+        var path = Path.Combine(SourceTree.Root, "docs", "instance-states.md");
+        var text = File.ReadAllText(path);
+        var mark = $"<!-- {part}: begin -->";
+        var begin = text.IndexOf(mark, StringComparison.Ordinal) + mark.Length;
+        var end = text.IndexOf($"<!-- {part}: end -->", StringComparison.Ordinal);
+        if (Environment.GetEnvironmentVariable("RAVEL_WRITE_DOCS") == "1")
+            File.WriteAllText(path, text[..begin] + "\n" + wanted + text[end..]);
+        Assert.Equal(wanted.Trim(), text[begin..end].Trim());
+    }
+
+    /// <summary>Every change of state, with the events that bring it.</summary>
+    private static string Diagram()
+    {
+        var text = new StringBuilder("```mermaid\nstateDiagram-v2\n");
+        foreach (var machine in Records.OfEveryState())
+        {
+            foreach (var next in Events.GroupBy(e => Cell(machine, e.Event(machine)), e => e.Name).OrderBy(e => e.Key, StringComparer.Ordinal))
+            {
+                var state = next.Key.Replace("new ", "", StringComparison.Ordinal);
+                if (state.Length == 0 || state == "illegal-state" || state == Name(machine))
+                    continue;
+                var to = state is "(forgotten)" or "(none)" ? "[*]" : state;
+                text.Append($"    {(machine.State is null ? "[*]" : Name(machine))} --> {to}: {string.Join(" / ", next)}\n");
+            }
+        }
+        return text.Append("```\n").ToString();
+    }
+
+    private static string Name(MachineRecord machine) => machine.State?.ToString() ?? "(none)";
+
     private static Decision Decide(MachineRecord machine, InstanceEvent happened) => InstanceStates.Decide(machine, happened, Records.Context(Records.Late));
 
     private static string Table()
@@ -81,7 +107,7 @@ public sealed class TransitionTableTests
         var states = Records.OfEveryState();
         var text = new StringBuilder("| event |");
         foreach (var machine in states)
-            text.Append($" {machine.State?.ToString() ?? "(none)"} |");
+            text.Append($" {Name(machine)} |");
         text.Append("\n|---|").Insert(text.Length, "---|", states.Count).Append('\n');
         foreach (var (name, happened) in Events)
         {
@@ -103,6 +129,6 @@ public sealed class TransitionTableTests
         if (decision.Next is not { } next)
             return "(forgotten)";
         var isNew = next.Instance is not null && next.Instance.Id != machine.Instance?.Id;
-        return (isNew ? "new " : "") + (next.State?.ToString() ?? "(none)");
+        return (isNew ? "new " : "") + Name(next);
     }
 }
