@@ -6,7 +6,7 @@ namespace Ravel.Unit.Cli;
 public sealed class CompletionTests
 {
     [Theory]
-    [InlineData("", "re", "restart", "resume")]
+    [InlineData("", "re", "restart resume")]
     [InlineData("image", "p", "pull")]
     [InlineData("run", "--pul", "--pull")]
     [InlineData("run --pull", "", "always missing never")]
