@@ -1,4 +1,5 @@
 using System.Threading.Channels;
+using Google.Protobuf;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Ravel.Agent.Guests;
@@ -15,6 +16,7 @@ namespace Ravel.Agent;
 internal sealed partial class NodeService
 {
     private const int MaxReference = 4096;
+    private const int ExportChunk = 64 << 10;
 
     public override Task PullImage(PullImageRequest request, IServerStreamWriter<PullImageProgress> responseStream, ServerCallContext context) =>
         NodeProblems.MapAsync(async () =>
@@ -67,6 +69,22 @@ internal sealed partial class NodeService
             }
         });
 
+    public override Task ExportImage(ExportImageRequest request, IServerStreamWriter<ExportImageChunk> responseStream, ServerCallContext context) =>
+        NodeProblems.MapAsync(async () =>
+        {
+            CheckReference(request.Reference);
+            var cancellation = context.CancellationToken;
+            var image = _agent.Images.Find(request.Reference)
+                ?? throw new ImageException(ProblemCodes.ImageNotFound, $"there is no image {request.Reference} on this host");
+            using var lease = _agent.Images.Lease(image.ManifestDigest);
+            var format = request.Format == Contracts.Node.ExportFormat.DockerArchive ? Images.ExportFormat.DockerArchive : Images.ExportFormat.OciArchive;
+            using var export = await ImageExport.OpenAsync(image, ExportName(request.Reference, image), format, cancellation);
+            await responseStream.WriteAsync(new ExportImageChunk { TotalBytes = (ulong)export.Length }, cancellation);
+            await using var chunks = new BufferedStream(new ChunkStream(responseStream), ExportChunk);
+            await export.WriteAsync(chunks, cancellation);
+            await chunks.FlushAsync(cancellation);
+        });
+
     public override Task<ListImagesResponse> ListImages(ListImagesRequest request, ServerCallContext context) => NodeProblems.MapAsync(() =>
     {
         var response = new ListImagesResponse();
@@ -86,6 +104,14 @@ internal sealed partial class NodeService
     {
         if (reference.Length is 0 or > MaxReference || reference.Any(char.IsControl))
             throw SpecRules.Invalid($"reference must be 1 to {MaxReference} characters without control characters");
+    }
+
+    /// <summary>The name that was asked for, where it is one of the image's; else its first.</summary>
+    private static ImageReference? ExportName(string asked, StoredImage image)
+    {
+        if (ImageReference.TryParse(asked, out var name, out _) && image.References.Contains(name!.ToString()))
+            return name;
+        return image.References.Count > 0 ? ImageReference.Parse(image.References[0]) : null;
     }
 
     private static PullImageProgress ToProgress(ImageProgress step) => step.LayerDigest is { } digest
@@ -129,6 +155,51 @@ internal sealed partial class NodeService
             await file.WriteAsync(chunks.Current.Data.Memory, cancellationToken);
         }
         return (reference, choice);
+    }
+
+    /// <summary>Writes become messages that neither side keeps on its large object heap.</summary>
+    private sealed class ChunkStream(IServerStreamWriter<ExportImageChunk> chunks) : Stream
+    {
+        public override bool CanRead => false;
+
+        public override bool CanSeek => false;
+
+        public override bool CanWrite => true;
+
+        public override long Length => throw new NotSupportedException();
+
+        public override long Position
+        {
+            get => throw new NotSupportedException();
+            set => throw new NotSupportedException();
+        }
+
+        public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            for (; !buffer.IsEmpty; buffer = buffer[Math.Min(buffer.Length, ExportChunk)..])
+            {
+                // The message is on the wire when its write is done, so the buffer may be used again.
+                var data = UnsafeByteOperations.UnsafeWrap(buffer[..Math.Min(buffer.Length, ExportChunk)]);
+                await chunks.WriteAsync(new ExportImageChunk { Data = data }, cancellationToken);
+            }
+        }
+
+        public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+            WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+
+        public override Task FlushAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+        public override void Flush()
+        {
+        }
+
+        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+        public override void SetLength(long value) => throw new NotSupportedException();
     }
 
     /// <summary>Unlike <see cref="Progress{T}"/> it keeps the order.</summary>

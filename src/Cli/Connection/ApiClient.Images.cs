@@ -1,5 +1,6 @@
 using System.Net.Http.Json;
 using System.Runtime.CompilerServices;
+using Ravel.Cli.Errors;
 using Ravel.Contracts.Api;
 
 namespace Ravel.Cli.Connection;
@@ -34,6 +35,23 @@ internal sealed partial class ApiClient
         var path = query.Count == 0 ? "v1/images/import" : $"v1/images/import?{string.Join('&', query)}";
         using var response = await SendAsync(subject, HttpMethod.Post, path, archive, cancellationToken);
         return await ReadAsync(subject, response, ApiJson.Default.Image, cancellationToken);
+    }
+
+    /// <summary>An image as a tar, written as it comes.</summary>
+    /// <param name="format"><c>oci-archive</c> or <c>docker-archive</c>.</param>
+    public async Task ExportImageAsync(string reference, string format, Func<Stream, Task> read, CancellationToken cancellationToken)
+    {
+        using var response = await SendAsync(
+            reference, HttpMethod.Get, $"v1/images/export?reference={Uri.EscapeDataString(reference)}&format={format}", null, cancellationToken);
+        try
+        {
+            await using var body = await response.Content.ReadAsStreamAsync(cancellationToken);
+            await read(body);
+        }
+        catch (HttpIOException e)
+        {
+            throw new CliException(reference, $"the archive from the server broke off ({e.Message.TrimEnd('.')})", "see: ravel doctor");
+        }
     }
 
     public async Task<RemovedImages> RemoveImageAsync(string reference, CancellationToken cancellationToken)

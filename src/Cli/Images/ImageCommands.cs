@@ -14,7 +14,7 @@ internal static class ImageCommands
 {
     public static CliCommand Create()
     {
-        var group = new CliCommand("image", "Pull, list, import and remove images")
+        var group = new CliCommand("image", "Pull, list, import, export and remove images")
         {
             Examples = ["ravel image pull debian:12", "ravel image ls"],
         };
@@ -22,6 +22,7 @@ internal static class ImageCommands
         group.Subcommands.Add(List());
         group.Subcommands.Add(Remove());
         group.Subcommands.Add(Import());
+        group.Subcommands.Add(ImageExport.Create());
         return group;
     }
 

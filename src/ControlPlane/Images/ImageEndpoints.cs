@@ -19,6 +19,7 @@ namespace Ravel.ControlPlane.Images;
 /// </summary>
 internal static class ImageEndpoints
 {
+    private const string ArchiveType = "application/x-tar";
     private const int Chunk = 64 << 10;
     private const int MaxChoice = 1024;
 
@@ -32,6 +33,9 @@ internal static class ImageEndpoints
             .WithMetadata(new UnlimitedBody())
             .Accepts<Stream>("application/octet-stream")
             .WithSummary("Import an oci-archive or docker-archive, also compressed (administrator); ?image= picks one of several, ?reference= names it.");
+        v1.MapGet("/images/export", ExportAsync)
+            .Produces(StatusCodes.Status200OK, contentType: ArchiveType)
+            .WithSummary("Export an image as a tar (administrator); ?reference=, ?format=oci-archive|docker-archive.");
         v1.MapDelete("/images/{**reference}", DeleteAsync)
             .WithSummary("Remove an image by reference, digest or unique prefix of one (administrator).");
     }
@@ -113,6 +117,36 @@ internal static class ImageEndpoints
             // The node ended the call in the middle of the upload: its answer, awaited below, says why.
         }
         return TypedResults.Ok(Shown(await call.ResponseAsync));
+    }
+
+    private static async Task ExportAsync(string? reference, string? format, HttpContext http, NodeConnection node)
+    {
+        http.Caller().RequireAdministrator();
+        if (string.IsNullOrEmpty(reference) || reference.Length > MaxChoice || reference.Any(char.IsControl))
+            throw ProblemException.Invalid("reference must be the name, digest or unique prefix of a digest of an image of the node.");
+        var request = new Rpc.ExportImageRequest
+        {
+            Reference = reference,
+            Format = format switch
+            {
+                null or "oci-archive" => Rpc.ExportFormat.OciArchive,
+                "docker-archive" => Rpc.ExportFormat.DockerArchive,
+                _ => throw ProblemException.Invalid("format must be one of oci-archive, docker-archive."),
+            },
+        };
+        using var call = node.Client.ExportImage(request, cancellationToken: http.RequestAborted);
+        // A refusal comes instead of the first message, so it can still be a problem.
+        var chunks = call.ResponseStream.ReadAllAsync(http.RequestAborted).GetAsyncEnumerator(http.RequestAborted);
+        await using (chunks)
+        {
+            if (!await chunks.MoveNextAsync())
+                throw new ProblemException(ProblemCodes.NodeUnavailable, "The node sent no archive.");
+            http.Response.ContentType = ArchiveType;
+            // What breaks off behind this is shorter than it says, and so no client takes it for whole.
+            http.Response.ContentLength = (long)chunks.Current.TotalBytes;
+            while (await chunks.MoveNextAsync())
+                await http.Response.Body.WriteAsync(chunks.Current.Data.Memory, http.RequestAborted);
+        }
     }
 
     private static async Task<Ok<RemovedImages>> DeleteAsync(string reference, HttpContext http, NodeConnection node)

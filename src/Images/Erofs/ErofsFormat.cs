@@ -55,8 +55,22 @@ internal static class ErofsFormat
         BinaryPrimitives.WriteUInt32LittleEndian(b[4..], checksum);
     }
 
+    /// <summary>Reads back what <see cref="WriteSuperblock"/> wrote; false when it is of a form that is never written here.</summary>
+    public static bool TryReadSuperblock(ReadOnlySpan<byte> block0, out ulong root, out long buildTime)
+    {
+        var b = block0.Slice(SuperblockOffset, SuperblockSize);
+        root = BinaryPrimitives.ReadUInt16LittleEndian(b[14..]);
+        buildTime = BinaryPrimitives.ReadInt64LittleEndian(b[24..]);
+        return BinaryPrimitives.ReadUInt32LittleEndian(b) == Magic
+            && b[12] == BlockBits
+            && BinaryPrimitives.ReadUInt32LittleEndian(b[40..]) == 0
+            && BinaryPrimitives.ReadUInt32LittleEndian(b[80..]) == 0;
+    }
+
     /// <summary>A device number as inodes hold it (the kernel's <c>new_encode_dev</c>).</summary>
     public static uint EncodeDevice(uint major, uint minor) => (minor & 0xff) | (major << 8) | ((minor & ~0xffu) << 12);
+
+    public static (uint Major, uint Minor) DecodeDevice(uint device) => ((device & 0xfff00) >> 8, (device & 0xff) | ((device >> 12) & 0xfff00));
 
     /// <summary>The <c>file_type</c> of a directory entry.</summary>
     public static byte DirentType(InodeType type) => type switch

@@ -60,6 +60,38 @@ internal static class XattrEncoder
     public static ushort Count(byte[] encoded) =>
         encoded.Length == 0 ? (ushort)0 : (ushort)(1 + ((encoded.Length - HeaderSize) / 4));
 
+    /// <summary>The length of an encoded block whose <c>i_xattr_icount</c> is <paramref name="count"/>.</summary>
+    public static int LengthOf(ushort count) => count == 0 ? 0 : HeaderSize + ((count - 1) * 4);
+
+    /// <summary>Takes an encoded block apart again; null when it is not one.</summary>
+    public static IReadOnlyList<Xattr>? Decode(ReadOnlySpan<byte> encoded)
+    {
+        var xattrs = new List<Xattr>();
+        for (var rest = encoded.IsEmpty ? encoded : encoded[HeaderSize..]; !rest.IsEmpty;)
+        {
+            if (rest.Length < EntrySize || PrefixOf(rest[1]) is not { } prefix)
+                return null;
+            var (nameLength, valueLength) = (rest[0], BinaryPrimitives.ReadUInt16LittleEndian(rest[2..]));
+            var length = Align(EntrySize + nameLength + valueLength);
+            if (length > rest.Length)
+                return null;
+            xattrs.Add(new Xattr(
+                [.. prefix, .. rest.Slice(EntrySize, nameLength)], rest.Slice(EntrySize + nameLength, valueLength).ToArray()));
+            rest = rest[length..];
+        }
+        return xattrs;
+    }
+
+    private static byte[]? PrefixOf(byte index) => index switch
+    {
+        1 => "user."u8.ToArray(),
+        2 => "system.posix_acl_access"u8.ToArray(),
+        3 => "system.posix_acl_default"u8.ToArray(),
+        4 => "trusted."u8.ToArray(),
+        6 => "security."u8.ToArray(),
+        _ => null,
+    };
+
     private static (byte Index, byte[] Suffix)? Split(byte[] name)
     {
         if (name.AsSpan().SequenceEqual("system.posix_acl_access"u8))

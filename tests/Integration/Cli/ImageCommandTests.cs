@@ -1,6 +1,8 @@
 using System.Formats.Tar;
+using Microsoft.AspNetCore.Http;
 using Ravel.Contracts.Api;
 using Ravel.Testing.Cli;
+using Ravel.Testing.Images;
 
 namespace Ravel.Integration.Cli;
 
@@ -115,6 +117,89 @@ public sealed class ImageCommandTests : IAsyncLifetime
         Assert.Equal(2, result.ExitCode);
         Assert.Contains("named twice", result.Error);
         Assert.Empty(_api.Requests);
+    }
+
+    [Theory]
+    [InlineData("oci-archive")]
+    [InlineData("docker-archive")]
+    public async Task An_export_is_the_bytes_of_the_server(string format)
+    {
+        _api.On("GET /v1/images/export", http => http.Response.WriteAsync("the archive"));
+
+        var file = Path.Combine(_directory, "out.tar");
+        File.WriteAllText(file, "an older and longer archive");
+        var toFile = await _api.RavelAsync("image", "export", "app:1", "-o", file, "--format", format);
+        var toPipe = await _api.RavelAsync("image", "export", "app:1", "--format", format);
+
+        Assert.Equal((0, "", "the archive"), (toFile.ExitCode, toFile.Output, File.ReadAllText(file)));
+        Assert.Equal((0, "the archive"), (toPipe.ExitCode, toPipe.Output));
+        Assert.All(_api.Requests, request => Assert.Equal($"?reference=app%3A1&format={format}", request.Query));
+        Assert.Equal([file], Directory.GetFiles(_directory));
+    }
+
+    [Fact]
+    public async Task An_export_that_breaks_off_leaves_what_was_there()
+    {
+        _api.On("GET /v1/images/export", async http =>
+        {
+            http.Response.ContentLength = 100;
+            await http.Response.WriteAsync("the arch");
+            await http.Response.Body.FlushAsync();
+            http.Abort();
+        });
+        var file = Path.Combine(_directory, "out.tar");
+        File.WriteAllText(file, "old");
+
+        var result = await _api.RavelAsync("image", "export", "app:1", "-o", file);
+
+        Assert.Equal((1, "old"), (result.ExitCode, File.ReadAllText(file)));
+        Assert.Contains("broke off", result.Error);
+        Assert.Equal([file], Directory.GetFiles(_directory));
+    }
+
+    [Fact]
+    public async Task An_exported_layout_is_a_directory_with_nothing_else_in_it()
+    {
+        var blob = "blobs/sha256/" + new string('a', 64);
+        var archive = new TarBuilder().File("oci-layout", "1").File("index.json", "2").File(blob, "3").ToArray();
+        _api.On("GET /v1/images/export", http => http.Response.Body.WriteAsync(archive).AsTask());
+        var layout = Path.Combine(_directory, "layout");
+        Directory.CreateDirectory(layout);
+
+        var result = await _api.RavelAsync("image", "export", "--format", "oci", "app:1", "-o", layout);
+        var again = await _api.RavelAsync("image", "export", "--format", "oci", "app:1", "-o", layout);
+
+        Assert.Equal(0, result.ExitCode);
+        Assert.Equal("3", File.ReadAllText(Path.Combine(layout, blob)));
+        Assert.Equal(2, again.ExitCode);
+        Assert.Contains("is there already", again.Error);
+    }
+
+    [Theory]
+    [InlineData("../escaped")]
+    [InlineData("/tmp/ravel-escaped")]
+    [InlineData("blobs/sha256/../../../escaped")]
+    [InlineData("blobs/sha256/short")]
+    public async Task A_servers_archive_cannot_write_elsewhere(string name)
+    {
+        _api.On("GET /v1/images/export", http => http.Response.Body.WriteAsync(new TarBuilder().File(name, "1").ToArray()).AsTask());
+
+        var result = await _api.RavelAsync("image", "export", "--format", "oci", "app:1", "-o", Path.Combine(_directory, "layout"));
+
+        Assert.Equal(1, result.ExitCode);
+        Assert.Contains("a member that no layout has", result.Error);
+        Assert.Empty(Directory.GetFileSystemEntries(_directory));
+    }
+
+    [Theory]
+    [InlineData("is none of", "--format", "zip")]
+    [InlineData("oci is a directory", "--format", "oci")]
+    public async Task A_wrong_export_is_a_usage_error(string words, params string[] arguments)
+    {
+        var result = await _api.RavelAsync(["image", "export", "app:1", .. arguments]);
+
+        Assert.Equal(2, result.ExitCode);
+        Assert.Contains(words, result.Error);
     }
 
     [Fact]

@@ -349,6 +349,34 @@ public sealed class StreamTests : IAsyncLifetime
         Assert.Empty((await _host.Client.GetAsync("/v1/images").ReadAsync(ApiJson.Default.ImageList)).Images);
     }
 
+    [Theory]
+    [InlineData("", "OciArchive of team/app:1")]
+    [InlineData("&format=oci-archive", "OciArchive of team/app:1")]
+    [InlineData("&format=docker-archive", "DockerArchive of team/app:1")]
+    public async Task An_image_is_exported_with_its_length(string format, string expected)
+    {
+        _host.Node.Images.Add(new Contracts.Node.Image { ManifestDigest = "sha256:1", References = { "team/app:1" } });
+        using var response = await _host.Client.GetAsync($"/v1/images/export?reference=team/app:1{format}");
+        Assert.Equal(("application/x-tar", expected.Length), (response.Content.Headers.ContentType!.MediaType, response.Content.Headers.ContentLength));
+        Assert.Equal(expected, await response.Content.ReadAsStringAsync());
+    }
+
+    [Theory]
+    [InlineData("", ProblemCodes.InvalidRequest)]
+    [InlineData("?reference=", ProblemCodes.InvalidRequest)]
+    [InlineData("?reference=team/app:1&format=zip", ProblemCodes.InvalidRequest)]
+    [InlineData("?reference=none", ProblemCodes.ImageNotFound)]
+    public async Task An_export_that_cannot_be_is_a_problem(string query, string code) =>
+        Assert.Equal(code, (await _host.Client.GetAsync($"/v1/images/export{query}").ProblemAsync()).Code);
+
+    [Fact]
+    public async Task An_export_that_breaks_off_is_not_taken_for_whole()
+    {
+        _host.Node.MissingExportBytes = 1;
+        _host.Node.Images.Add(new Contracts.Node.Image { ManifestDigest = "sha256:1", References = { "team/app:1" } });
+        await Assert.ThrowsAsync<HttpRequestException>(() => _host.Client.GetAsync("/v1/images/export?reference=team/app:1"));
+    }
+
     [Fact]
     public async Task An_import_says_which_image_of_the_archive_is_meant()
     {

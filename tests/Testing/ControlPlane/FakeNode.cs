@@ -55,6 +55,9 @@ public sealed partial class FakeNode : IAsyncDisposable
     public List<Image> Images { get; } = [];
 
     /// <summary>Archives that were imported: name and bytes.</summary>
+    /// <summary>How much shorter an exported archive is than it says.</summary>
+    public int MissingExportBytes { get; set; }
+
     public ConcurrentQueue<(string Reference, byte[] Data)> Imported { get; } = new();
 
     public async Task StartAsync()

@@ -63,6 +63,16 @@ internal sealed class FakeNodeService(FakeNode node) : Node.NodeBase
         return new Image { ManifestDigest = "sha256:" + new string('b', 64), References = { choice.Length > 0 ? choice : reference }, RootfsBytes = (ulong)data.Length };
     }
 
+    public override async Task ExportImage(ExportImageRequest request, IServerStreamWriter<ExportImageChunk> responseStream, ServerCallContext context)
+    {
+        if (!node.Images.Any(image => image.References.Contains(request.Reference)))
+            throw FakeNode.Refusal("image-not-found", $"There is no image '{request.Reference}'.");
+        var archive = System.Text.Encoding.UTF8.GetBytes($"{request.Format} of {request.Reference}");
+        await responseStream.WriteAsync(new ExportImageChunk { TotalBytes = (ulong)archive.Length + (ulong)node.MissingExportBytes });
+        await responseStream.WriteAsync(new ExportImageChunk { Data = Google.Protobuf.ByteString.CopyFrom(archive, 0, 5) });
+        await responseStream.WriteAsync(new ExportImageChunk { Data = Google.Protobuf.ByteString.CopyFrom(archive, 5, archive.Length - 5) });
+    }
+
     public override Task<ListImagesResponse> ListImages(ListImagesRequest request, ServerCallContext context) =>
         Task.FromResult(new ListImagesResponse { Images = { node.Images } });
 

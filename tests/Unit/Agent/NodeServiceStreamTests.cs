@@ -4,6 +4,7 @@ using Ravel.Contracts.Api;
 using Ravel.Contracts.Ids;
 using Ravel.Contracts.Node;
 using Ravel.Testing.Agent;
+using Ravel.Testing.Images;
 using PullImageRequest = Ravel.Contracts.Node.PullImageRequest;
 
 namespace Ravel.Unit.Agent;
@@ -107,6 +108,23 @@ public sealed class NodeServiceStreamTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task An_export_begins_with_its_length_and_holds_the_image_meanwhile()
+    {
+        await _host.StartAsync();
+        var image = _host.Images.Add("team/app:1");
+        await File.WriteAllBytesAsync(image.RootfsPath, TestRootfs.Build(new TarBuilder().File("big", new string('x', 1_000_000)).ToArray()));
+        var archive = new ArchiveWriter(() => _host.Images.LeasesOf("team/app:1"));
+        await _host.Service.ExportImage(new ExportImageRequest { Reference = "team/app:1" }, archive, FakeCall.Context());
+
+        Assert.Equal(archive.Announced, (ulong)archive.Received.Length);
+        Assert.InRange(archive.LargestChunk, 32 * 1024, 64 * 1024);
+        Assert.Equal((1, 0), (archive.Leases, _host.Images.LeasesOf("team/app:1")));
+        var refused = await Assert.ThrowsAsync<RpcException>(() =>
+            _host.Service.ExportImage(new ExportImageRequest { Reference = "missing" }, archive, FakeCall.Context()));
+        Assert.Equal(ProblemCodes.ImageNotFound, refused.Trailers.GetValue(NodeTrailers.ProblemCode));
+    }
+
+    [Fact]
     public async Task An_image_in_use_is_not_removed()
     {
         await _host.StartAsync();
@@ -117,6 +135,31 @@ public sealed class NodeServiceStreamTests : IAsyncDisposable
         await _host.PutAsync(machine, 2, DesiredState.Destroyed);
         await _host.UntilAsync(machine, MachineState.Destroyed);
         Assert.Equal([AgentFixture.Image], (await _host.Service.RemoveImage(request, FakeCall.Context())).Removed);
+    }
+
+    /// <summary>Copies what it is given, as the wire does: the sender uses its buffer again.</summary>
+    private sealed class ArchiveWriter(Func<int> leases) : IServerStreamWriter<ExportImageChunk>
+    {
+        public ulong Announced { get; private set; }
+
+        public MemoryStream Received { get; } = new();
+
+        public int LargestChunk { get; private set; }
+
+        public int Leases { get; private set; }
+
+        public WriteOptions? WriteOptions { get; set; }
+
+        public Task WriteAsync(ExportImageChunk message, CancellationToken cancellationToken) => WriteAsync(message);
+
+        public Task WriteAsync(ExportImageChunk message)
+        {
+            Announced += message.TotalBytes;
+            Received.Write(message.Data.Span);
+            LargestChunk = Math.Max(LargestChunk, message.Data.Length);
+            Leases = leases();
+            return Task.CompletedTask;
+        }
     }
 
     private static ChannelStreamReader<ImportImageChunk> Chunks(params ImportImageChunk[] chunks)
