@@ -1,6 +1,5 @@
 using System.Net.Http.Json;
 using System.Runtime.CompilerServices;
-using Ravel.Cli.Errors;
 using Ravel.Contracts.Api;
 
 namespace Ravel.Cli.Connection;
@@ -43,15 +42,8 @@ internal sealed partial class ApiClient
     {
         using var response = await SendAsync(
             reference, HttpMethod.Get, $"v1/images/export?reference={Uri.EscapeDataString(reference)}&format={format}", null, cancellationToken);
-        try
-        {
-            await using var body = await response.Content.ReadAsStreamAsync(cancellationToken);
-            await read(body);
-        }
-        catch (HttpIOException e)
-        {
-            throw new CliException(reference, $"the archive from the server broke off ({e.Message.TrimEnd('.')})", "see: ravel doctor");
-        }
+        await using var body = new ServerBytes(await response.Content.ReadAsStreamAsync(cancellationToken), reference);
+        await read(body);
     }
 
     public async Task<RemovedImages> RemoveImageAsync(string reference, CancellationToken cancellationToken)

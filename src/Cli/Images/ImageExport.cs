@@ -73,7 +73,7 @@ internal static class ImageExport
             }
             return 0;
         }
-        catch (Exception e) when (e is (IOException or UnauthorizedAccessException) and not HttpIOException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new CliException(output, $"cannot be written: {e.Message.TrimEnd('.')}");
         }
