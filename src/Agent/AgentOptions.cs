@@ -45,6 +45,9 @@ public sealed record AgentOptions
 
     internal string AgentDirectory => Path.Combine(DataDirectory, "agent");
 
+    /// <summary>Archives on their way into the store.</summary>
+    internal string ImportsDirectory => Path.Combine(AgentDirectory, "imports");
+
     /// <summary>The options of an agent that runs in a slot of the host.</summary>
     public static AgentOptions For(HostSlot slot, string dataDirectory, Func<CancellationToken, Task<BootSource>> boot) => new()
     {

@@ -85,10 +85,15 @@ internal sealed class NodeAgent : IHostedService, IAsyncDisposable
         var promised = _journal.Contents.Machines.Sum(machine => machine.Held().DiskMib);
         var ledger = new CapacityLedger(HostCapacity.Read(_options.DataDirectory, promised, _options.Capacity));
         _machines = new NodeMachines(services, _journal, ledger);
+        _images.KeepFor(() => _machines.Records.Select(record => record.Disk?.ImageDigest).OfType<string>().ToHashSet(StringComparer.Ordinal));
+        // Archives that an agent was killed over.
+        if (Directory.Exists(_options.ImportsDirectory))
+            Directory.Delete(_options.ImportsDirectory, recursive: true);
         Probe = await _driver.ProbeAsync(cancellationToken);
         foreach (var problem in Probe.Problems)
             _logger.LogWarning("{Subject}: {Message} ({Remedy})", problem.Subject, problem.Message, problem.Remedy);
         await new AgentRecovery(services, _journal, _machines).RunAsync(cancellationToken);
+        await CollectImagesAsync(cancellationToken);
         _reconciler = new ReconcilerLoop(
             _network.ReconcileAsync,
             _options.ReconcileInterval,
@@ -118,6 +123,20 @@ internal sealed class NodeAgent : IHostedService, IAsyncDisposable
     }
 
     private static InvalidOperationException NotStarted() => new("The agent has not started yet.");
+
+    /// <summary>For a limit that is new, or a collection that was broken off.</summary>
+    private async Task CollectImagesAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            foreach (var image in await _images.CollectAsync(cancellationToken))
+                _logger.LogInformation("Removed image {Image} ({Bytes} bytes): the images were over their limit", image.ManifestDigest, image.RootfsBytes);
+        }
+        catch (ImageException e)
+        {
+            _logger.LogWarning("Images over the limit could not be removed: {Reason}", e.Message);
+        }
+    }
 
     /// <summary>The recovery was the first pass.</summary>
     private async Task ReconcileLaterAsync(ReconcilerLoop loop)

@@ -50,7 +50,8 @@ internal static class NodeProblems
     {
         ProblemCodes.InvalidRequest or ProblemCodes.ImageInvalid => StatusCode.InvalidArgument,
         ProblemCodes.MachineNotFound or ProblemCodes.ImageNotFound or ProblemCodes.NotFound => StatusCode.NotFound,
-        ProblemCodes.InsufficientCapacity or ProblemCodes.IllegalState or ProblemCodes.ImageInUse or ProblemCodes.PortTaken =>
+        ProblemCodes.InsufficientCapacity or ProblemCodes.IllegalState or ProblemCodes.ImageInUse or ProblemCodes.ImageDamaged
+            or ProblemCodes.PortTaken =>
             StatusCode.FailedPrecondition,
         ProblemCodes.RegistryUnauthorized => StatusCode.PermissionDenied,
         ProblemCodes.DiskFull or ProblemCodes.PayloadTooLarge => StatusCode.ResourceExhausted,

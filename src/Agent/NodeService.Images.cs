@@ -51,9 +51,8 @@ internal sealed partial class NodeService
     public override Task<Image> ImportImage(IAsyncStreamReader<ImportImageChunk> requestStream, ServerCallContext context) =>
         NodeProblems.MapAsync(async () =>
         {
-            var directory = Path.Combine(_agent.Options.AgentDirectory, "imports");
-            Directory.CreateDirectory(directory);
-            var path = Path.Combine(directory, Contracts.Ids.InstanceId.New(_agent.Time.GetUtcNow()) + ".tar");
+            Directory.CreateDirectory(_agent.Options.ImportsDirectory);
+            var path = Path.Combine(_agent.Options.ImportsDirectory, Contracts.Ids.InstanceId.New(_agent.Time.GetUtcNow()) + ".tar");
             try
             {
                 var (reference, choice) = await ReceiveAsync(requestStream, path, context.CancellationToken);

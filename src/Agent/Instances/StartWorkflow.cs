@@ -86,12 +86,12 @@ internal sealed class StartWorkflow
             Contracts.Node.PullPolicy.Never => Images.PullPolicy.Never,
             _ => Images.PullPolicy.Missing,
         };
-        var image = await _services.Images.EnsureAsync(context.Spec.Image, policy, null, cancellationToken);
-        // Checked before anything else is made: an image without a command would fail at the very end.
-        Guests.WorkloadPlan.Process(context.Spec, image.Config);
+        var lease = await _services.Images.AcquireAsync(context.Spec.Image, policy, null, cancellationToken);
         _resources.Lease?.Dispose();
-        _resources.Lease = _services.Images.Lease(image.ManifestDigest);
-        return context with { Facts = context.Facts with { ImageDigest = image.ManifestDigest } };
+        _resources.Lease = lease;
+        // Checked before anything else is made: an image without a command would fail at the very end.
+        Guests.WorkloadPlan.Process(context.Spec, lease.Image.Config);
+        return context with { Facts = context.Facts with { ImageDigest = lease.Image.ManifestDigest } };
     }
 
     private Task ReleaseImageAsync(StartContext context)
@@ -128,6 +128,8 @@ internal sealed class StartWorkflow
         var runDirectory = _services.RunDirectoryOf(context.Instance);
         var image = _services.Images.Find(context.Facts.ImageDigest!)
             ?? throw Gone(context);
+        if (image.IsDamaged)
+            throw new ImageException(ProblemCodes.ImageDamaged, $"The root file system of {context.Spec.Image} is damaged; pull or import the image again.");
         var network = context.Facts.Network!;
         var boot = await _services.Options.Boot(cancellationToken);
         // A launch that was begun before a crash may have left a VMM nobody knows of.

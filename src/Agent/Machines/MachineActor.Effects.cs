@@ -28,7 +28,7 @@ internal sealed partial class MachineActor
             return;
         // After the workflow's first step the image is in use, whatever comes next.
         if (machine.Instance is { Facts.ImageDigest: { } digest, State: not (InstanceState.Ended or InstanceState.Destroying or InstanceState.Waiting) })
-            _resources.Lease = _node.Services.Images.Lease(digest);
+            _resources.Lease = TryLease(digest);
         SetTimer();
         await DoAsync(InstanceStates.Resume(machine));
     }
@@ -174,6 +174,20 @@ internal sealed partial class MachineActor
 
     private Images.StoredImage? ImageOf(InstanceRecord instance) =>
         instance.Facts.ImageDigest is { } digest ? _node.Services.Images.Find(digest) : null;
+
+    /// <summary>A machine that runs does so from the file it has open: that its image is lost is no reason not to take it over.</summary>
+    private IDisposable? TryLease(string digest)
+    {
+        try
+        {
+            return _node.Services.Images.Lease(digest);
+        }
+        catch (Images.ImageException e)
+        {
+            _node.Services.Logger.LogError("Machine {Machine} runs without its image: {Reason}", Id, e.Message);
+            return null;
+        }
+    }
 
     private async Task RemoveAsync(Task previous)
     {

@@ -25,6 +25,7 @@ public static class ProblemCodes
     public const string ImageInUse = "image-in-use";
     public const string PortTaken = "port-taken";
     public const string InsufficientCapacity = "insufficient-capacity";
+    public const string ImageDamaged = "image-damaged";
     public const string ImageInvalid = "image-invalid";
     public const string ImagePullFailed = "image-pull-failed";
     public const string RegistryUnauthorized = "registry-unauthorized";
@@ -44,7 +45,7 @@ public static class ProblemCodes
         NotFound or AppNotFound or MachineNotFound or NamespaceNotFound or ImageNotFound => 404,
         MethodNotAllowed => 405,
         Timeout => 408,
-        NameTaken or IllegalState or AppNotEmpty or NamespaceNotEmpty or ImageInUse or PortTaken => 409,
+        NameTaken or IllegalState or AppNotEmpty or NamespaceNotEmpty or ImageInUse or ImageDamaged or PortTaken => 409,
         PayloadTooLarge => 413,
         UnsupportedMediaType => 415,
         ImageInvalid or ImagePullFailed or RegistryUnauthorized => 422,

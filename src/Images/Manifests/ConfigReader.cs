@@ -26,6 +26,8 @@ internal static class ConfigReader
         if (document.TryGetProperty("config", out var run) && run.ValueKind == JsonValueKind.Object)
         {
             var room = ManifestReader.MaxRunSettingsCharacters;
+            // Not part of what a guest is told, so it does not share that limit.
+            var shownRoom = ManifestReader.MaxRunSettingsCharacters;
             config = config with
             {
                 Entrypoint = Strings(run, "Entrypoint", what, ref room),
@@ -35,6 +37,8 @@ internal static class ConfigReader
                 WorkingDir = Take(ManifestReader.Text(run, "WorkingDir") ?? "", what, ref room),
                 StopSignal = Take(ManifestReader.Text(run, "StopSignal") ?? "", what, ref room),
                 ExposedPorts = Keys(run, "ExposedPorts", what, ref room),
+                Volumes = Keys(run, "Volumes", what, ref shownRoom),
+                Labels = Pairs(run, "Labels", what, ref shownRoom),
             };
         }
         return (config, diffIds, Created(document));
@@ -66,6 +70,20 @@ internal static class ConfigReader
         return keys;
     }
 
+    private static Dictionary<string, string> Pairs(JsonElement element, string name, string what, ref int room)
+    {
+        var pairs = new Dictionary<string, string>(StringComparer.Ordinal);
+        if (!element.TryGetProperty(name, out var value) || value.ValueKind != JsonValueKind.Object)
+            return pairs;
+        foreach (var property in value.EnumerateObject())
+        {
+            if (property.Value.ValueKind != JsonValueKind.String)
+                throw ManifestReader.Invalid($"{name} in the configuration of {what} has a value that is not a string");
+            pairs[Take(property.Name, what, ref room)] = Take(property.Value.GetString()!, what, ref room);
+        }
+        return pairs;
+    }
+
     private static string Take(string text, string what, ref int room)
     {
         if (text.Contains('\0'))
@@ -74,7 +92,7 @@ internal static class ConfigReader
         return room >= 0
             ? text
             : throw ManifestReader.Invalid(
-                $"the configuration of {what} has over {ManifestReader.MaxRunSettingsCharacters} characters of command and environment");
+                $"the configuration of {what} has over {ManifestReader.MaxRunSettingsCharacters} characters of command and environment, or of labels");
     }
 
     private static long Created(JsonElement document) =>

@@ -12,8 +12,16 @@ public interface IImageStore
     Task<StoredImage> EnsureAsync(string reference, PullPolicy policy, IProgress<ImageProgress>? progress, CancellationToken cancellationToken);
 
     /// <summary>
+    /// As <see cref="EnsureAsync"/>, and the image is in use from the moment it is there until the result is disposed: nothing
+    /// can remove it between the pull and the start of a machine.
+    /// </summary>
+    /// <exception cref="ImageException">As there.</exception>
+    Task<ImageLease> AcquireAsync(string reference, PullPolicy policy, IProgress<ImageProgress>? progress, CancellationToken cancellationToken);
+
+    /// <summary>
     /// Adds an image from an OCI layout directory, an oci-archive or a docker-archive, the archives also compressed with gzip
-    /// or zstd; such a one is inflated in its own directory.
+    /// or zstd; such a one is inflated in its own directory. As the image may be nowhere else, only <see cref="RemoveAsync"/> and
+    /// <see cref="PruneAsync"/> take it away again.
     /// </summary>
     /// <param name="path">Directory or file.</param>
     /// <param name="choice">Which image of it: a name it has, a tag alone, or <c>@N</c> counted from 0; null when it has only one.</param>
@@ -30,9 +38,50 @@ public interface IImageStore
     /// <exception cref="ImageException"><c>image-in-use</c> while a machine uses it, <c>image-not-found</c>.</exception>
     Task<IReadOnlyList<string>> RemoveAsync(string referenceOrDigest, CancellationToken cancellationToken);
 
+    /// <summary>Removes images that nobody uses: those without a name or, with <paramref name="all"/>, all of them.</summary>
+    /// <param name="dryRun">Only say which.</param>
+    /// <returns>The images removed, as they were.</returns>
+    Task<IReadOnlyList<StoredImage>> PruneAsync(bool all, bool dryRun, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Removes images until the rest is within the limit, those first that were not used for longest. Every pull does that by itself;
+    /// an agent does it when it starts, for a limit that is new.
+    /// </summary>
+    /// <returns>The images removed, as they were.</returns>
+    Task<IReadOnlyList<StoredImage>> CollectAsync(CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Reads root file systems again and compares their digests with those of when they were built. One that differs is damaged
+    /// from then on: it starts no machine, and the next pull replaces it.
+    /// </summary>
+    /// <param name="referenceOrDigest">As <see cref="Find"/> takes it; null for all images.</param>
+    /// <exception cref="ImageException"><c>image-not-found</c>.</exception>
+    IAsyncEnumerable<ImageVerification> VerifyAsync(string? referenceOrDigest, CancellationToken cancellationToken);
+
     /// <summary>Keeps an image from being removed until disposed. Leases are in memory: an agent takes them again when it adopts.</summary>
     IDisposable Lease(string manifestDigest);
+
+    /// <summary>
+    /// Names the images that stay although nobody leases them: those of machines at rest, whose disks fit no other.
+    /// </summary>
+    /// <param name="manifestDigests">Asked whenever images are to be removed, from any thread; must not call the store.</param>
+    void KeepFor(Func<IReadOnlySet<string>> manifestDigests);
 }
+
+/// <summary>An image in use until disposed.</summary>
+/// <param name="image">As it was when the lease was taken.</param>
+/// <param name="release">Called once.</param>
+public sealed class ImageLease(StoredImage image, Action release) : IDisposable
+{
+    private Action? _release = release;
+
+    public StoredImage Image { get; } = image;
+
+    public void Dispose() => Interlocked.Exchange(ref _release, null)?.Invoke();
+}
+
+/// <param name="Damage">What is wrong with the image; null when it is as it was built.</param>
+public sealed record ImageVerification(StoredImage Image, string? Damage);
 
 /// <summary>Short forms.</summary>
 public static class ImageStoreExtensions
@@ -61,7 +110,27 @@ public sealed record StoredImage(
     string RootfsPath,
     long RootfsBytes,
     ImageConfig Config,
-    DateTimeOffset CreatedAt);
+    DateTimeOffset CreatedAt)
+{
+    /// <summary>sha256:HEX of the rootfs file, as it was built.</summary>
+    public string RootfsDigest { get; init; } = "";
+
+    /// <summary>What it was built from, base first.</summary>
+    public IReadOnlyList<ImageLayer> Layers { get; init; } = [];
+
+    /// <summary>When a pull or a start last asked for it.</summary>
+    public DateTimeOffset LastUsedAt { get; init; } = CreatedAt;
+
+    /// <summary>Came from a file, so that it cannot be pulled again.</summary>
+    public bool IsImported { get; init; }
+
+    /// <summary>Its rootfs is not what was built: it is of no use until it is pulled or imported again.</summary>
+    public bool IsDamaged { get; init; }
+}
+
+/// <param name="Digest">Of the stored form; of the uncompressed one where the archive's format has no other.</param>
+/// <param name="Bytes">Size of the stored form.</param>
+public sealed record ImageLayer(string Digest, long Bytes);
 
 /// <summary>The part of the image configuration that concerns running (OCI image spec, config.md).</summary>
 public sealed record ImageConfig
@@ -83,6 +152,11 @@ public sealed record ImageConfig
     /// <summary><c>80/tcp</c>.</summary>
     public IReadOnlyList<string> ExposedPorts { get; init; } = [];
 
+    /// <summary>Directories the image wants outside of its layers; shown, and nothing else.</summary>
+    public IReadOnlyList<string> Volumes { get; init; } = [];
+
+    public IReadOnlyDictionary<string, string> Labels { get; init; } = new Dictionary<string, string>();
+
     public string Architecture { get; init; } = "";
 }
 
@@ -98,6 +172,6 @@ public sealed class ImageException : Exception
     public ImageException(string code, string message, Exception inner)
         : base(message, inner) => Code = code;
 
-    /// <summary><c>image-not-found</c>, <c>image-invalid</c>, <c>image-pull-failed</c>, <c>registry-unauthorized</c>, <c>image-in-use</c>, <c>disk-full</c> or <c>invalid-request</c>.</summary>
+    /// <summary><c>image-not-found</c>, <c>image-invalid</c>, <c>image-pull-failed</c>, <c>registry-unauthorized</c>, <c>image-in-use</c>, <c>image-damaged</c>, <c>disk-full</c> or <c>invalid-request</c>.</summary>
     public string Code { get; }
 }

@@ -3,82 +3,35 @@ using Ravel.Images.Store;
 
 namespace Ravel.Images;
 
-/// <summary>Names: finding images by them, giving them, taking them away.</summary>
+/// <summary>Names: finding images by them, and giving them.</summary>
 public sealed partial class ImageStore
 {
     private const int MinPrefix = 6;
 
-    public async Task<IReadOnlyList<string>> RemoveAsync(string referenceOrDigest, CancellationToken cancellationToken)
-    {
-        List<string> removed = [];
-        await ChangeAsync(
-            () =>
-            {
-                Digest? unnamed = null;
-                Dictionary<string, string> names;
-                lock (_lock)
-                {
-                    var digest = Lookup(referenceOrDigest)
-                        ?? throw new ImageException("image-not-found", $"there is no image {referenceOrDigest} on this host");
-                    var all = _references.Where(pair => pair.Value == digest).Select(pair => pair.Key).Order(StringComparer.Ordinal).ToList();
-                    var name = all.Find(candidate => candidate == FullName(referenceOrDigest));
-                    removed = name is null ? all : [name];
-                    if (removed.Count == all.Count)
-                    {
-                        if (_leases.ContainsKey(digest))
-                            throw new ImageException("image-in-use", $"image {referenceOrDigest} is in use by a machine; remove the machine first");
-                        // From here on nobody can find or lease it.
-                        _images.Remove(digest);
-                        unnamed = Digest.Parse(digest, "a stored image");
-                        removed.Add(digest);
-                    }
-                    foreach (var gone in removed)
-                        _references.Remove(gone);
-                    names = new Dictionary<string, string>(_references);
-                }
-                // The image goes first: names that lead nowhere are ignored at the next open, an image without names would stay.
-                if (unnamed is { } image)
-                    _directory.Remove(image);
-                _directory.SaveReferences(names);
-            },
-            cancellationToken);
-        return removed;
-    }
-
-    private bool Has(string digest)
-    {
-        lock (_lock)
-            return _images.ContainsKey(digest);
-    }
-
     private StoredImage Require(string digest) =>
         Find(digest) ?? throw new ImageException("image-not-found", $"image {digest} was removed while it was asked for");
 
-    /// <summary>The image a reference leads to: by its name, or by its digest when that is a manifest's.</summary>
-    private StoredImage? Find(ImageReference name)
-    {
-        lock (_lock)
-        {
-            if (_references.TryGetValue(name.ToString(), out var digest))
-                return Describe(_images[digest]);
-            return name.Digest is not null && _images.TryGetValue(name.Digest, out var image) ? Describe(image) : null;
-        }
-    }
-
-    private Task NameAsync(ImageReference name, string digest, CancellationToken cancellationToken) =>
+    private Task NameAsync(ImageReference name, string digest, bool isImport, CancellationToken cancellationToken) =>
         ChangeAsync(
             () =>
             {
-                Dictionary<string, string> names;
+                StoredEntry image;
+                Dictionary<string, string>? names = null;
                 lock (_lock)
                 {
-                    if (!_images.ContainsKey(digest))
-                        throw new ImageException("image-not-found", $"image {name} was removed while it was being stored");
-                    if (_references.TryGetValue(name.ToString(), out var present) && present == digest)
-                        return;
-                    names = new Dictionary<string, string>(_references) { [name.ToString()] = digest };
+                    image = _images[digest];
+                    if (!_references.TryGetValue(name.ToString(), out var present) || present != digest)
+                        names = new Dictionary<string, string>(_references) { [name.ToString()] = digest };
                 }
-                _directory.SaveReferences(names);
+                if (isImport && !image.IsImported)
+                {
+                    _directory.MarkImported(Digest.Parse(digest, "a stored image"));
+                    lock (_lock)
+                        _images[digest] = _images[digest] with { IsImported = true };
+                }
+                if (names is null)
+                    return;
+                _directory.SaveReferences(names, "name");
                 lock (_lock)
                     _references[name.ToString()] = digest;
             },
@@ -115,14 +68,30 @@ public sealed partial class ImageStore
         return matches.Count == 1 ? matches[0] : null;
     }
 
+    /// <summary>Digest of the image a reference leads to: by its name, or by its digest when that is a manifest's. Call with the lock held.</summary>
+    private string? Lookup(ImageReference name) =>
+        _references.TryGetValue(name.ToString(), out var digest) ? digest : name.Digest;
+
     private static string? FullName(string text) =>
         ImageReference.TryParse(text, out var reference, out _) ? reference!.ToString() : null;
 
-    private StoredImage Describe(StoredRecord image) => new(
-        image.ManifestDigest,
-        [.. _references.Where(pair => pair.Value == image.ManifestDigest).Select(pair => pair.Key).Order(StringComparer.Ordinal)],
-        _directory.RootfsPath(Digest.Parse(image.ManifestDigest, "a stored image")),
-        image.RootfsBytes,
-        image.Config,
-        image.CreatedAt);
+    /// <summary>Call with the lock held.</summary>
+    private List<string> NamesOf(string digest) =>
+        [.. _references.Where(pair => pair.Value == digest).Select(pair => pair.Key).Order(StringComparer.Ordinal)];
+
+    /// <summary>Call with the lock held.</summary>
+    private StoredImage Describe(StoredEntry image) => new(
+        image.Record.ManifestDigest,
+        NamesOf(image.Record.ManifestDigest),
+        _directory.RootfsPath(Digest.Parse(image.Record.ManifestDigest, "a stored image")),
+        image.Record.RootfsBytes,
+        image.Record.Config,
+        image.Record.CreatedAt)
+    {
+        RootfsDigest = image.Record.RootfsDigest,
+        Layers = image.Record.Layers,
+        LastUsedAt = image.LastUsed,
+        IsImported = image.IsImported,
+        IsDamaged = image.IsDamaged,
+    };
 }

@@ -1,5 +1,4 @@
 using Ravel.Images.Archives;
-using Ravel.Images.Build;
 using Ravel.Images.Manifests;
 using Ravel.Images.Registry;
 using Ravel.Images.Store;
@@ -14,39 +13,47 @@ public sealed partial class ImageStore : IImageStore, IDisposable
 {
     private readonly ImageStoreOptions _options;
     private readonly TimeProvider _time;
+    private readonly StoreFiles _files;
     private readonly StoreDirectory _directory;
-    private readonly SharedWork<string> _pulls = new();
-    private readonly SharedWork<string> _builds = new();
+    private readonly SharedWork<ImageLease> _pulls = new();
+    private readonly SharedWork<ImageLease> _builds = new();
+    private readonly SemaphoreSlim _buildSlots;
 
     /// <summary>Serializes changes of the disk.</summary>
     private readonly SemaphoreSlim _changes = new(1, 1);
 
-    /// <summary>Guards the three fields below; held for memory only.</summary>
+    /// <summary>Guards the four fields below; held for memory only.</summary>
     private readonly Lock _lock = new();
-    private readonly Dictionary<string, StoredRecord> _images;
+    private readonly Dictionary<string, StoredEntry> _images;
     private readonly Dictionary<string, string> _references;
     private readonly Dictionary<string, int> _leases = new(StringComparer.Ordinal);
+    private Func<IReadOnlySet<string>> _keptFor = () => new HashSet<string>();
 
-    private ImageStore(ImageStoreOptions options, TimeProvider time, StoreDirectory directory)
+    private ImageStore(ImageStoreOptions options, TimeProvider time, StoreFiles files, StoreDirectory directory)
     {
         _options = options;
         _time = time;
+        _files = files;
         _directory = directory;
+        _buildSlots = new SemaphoreSlim(options.MaxBuildsAtOnce);
         var (images, references) = directory.Load();
-        _images = images.ToDictionary(image => image.ManifestDigest, StringComparer.Ordinal);
+        _images = images.ToDictionary(image => image.Record.ManifestDigest, StringComparer.Ordinal);
         _references = new Dictionary<string, string>(references, StringComparer.Ordinal);
     }
 
     /// <summary>Opens the store, and sweeps what a process that was killed left unfinished.</summary>
     /// <exception cref="IOException">The directory cannot be used, or another process has it open.</exception>
-    public static Task<ImageStore> OpenAsync(ImageStoreOptions options, TimeProvider time, CancellationToken cancellationToken) =>
-        Task.Run(
+    public static Task<ImageStore> OpenAsync(ImageStoreOptions options, TimeProvider time, CancellationToken cancellationToken)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.MaxBuildsAtOnce, 1);
+        return Task.Run(
             () =>
             {
-                var directory = StoreDirectory.Open(options.DataDirectory);
+                var files = new StoreFiles(options.AtStep);
+                var directory = StoreDirectory.Open(options.DataDirectory, files);
                 try
                 {
-                    return new ImageStore(options, time, directory);
+                    return new ImageStore(options, time, files, directory);
                 }
                 catch
                 {
@@ -55,23 +62,21 @@ public sealed partial class ImageStore : IImageStore, IDisposable
                 }
             },
             cancellationToken);
+    }
 
     public async Task<StoredImage> EnsureAsync(
         string reference, PullPolicy policy, IProgress<ImageProgress>? progress, CancellationToken cancellationToken)
     {
-        if (Digest.TryParse(reference, out _))
-            return Find(reference) ?? throw new ImageException("image-not-found", $"there is no image {reference} on this host");
-        var name = ImageReference.Parse(reference);
-        var present = Find(name);
-        // What a digest leads to never changes, so there is nothing to ask for again.
-        if (present is not null && (policy != PullPolicy.Always || name.Digest is not null))
-            return present;
-        if (policy == PullPolicy.Never)
-            throw new ImageException("image-not-found", $"{name} is not on this host, and the pull policy is never");
+        using var lease = await AcquireAsync(reference, policy, progress, cancellationToken);
+        return lease.Image;
+    }
 
-        var digest = await _pulls.RunAsync(
-            name.ToString(), (audience, token) => PullAsync(name, audience, token), null, progress, cancellationToken);
-        return Require(digest);
+    public async Task<ImageLease> AcquireAsync(
+        string reference, PullPolicy policy, IProgress<ImageProgress>? progress, CancellationToken cancellationToken)
+    {
+        var lease = await FindOrPullAsync(reference, policy, progress, cancellationToken);
+        Touch(lease.Image.ManifestDigest);
+        return lease;
     }
 
     public async Task<StoredImage> ImportAsync(string path, string? choice, string? reference, CancellationToken cancellationToken)
@@ -90,14 +95,20 @@ public sealed partial class ImageStore : IImageStore, IDisposable
             await source.DisposeAsync();
             throw;
         }
-        await StoreAsync(source, manifest, name, null, cancellationToken);
-        return Require(manifest.ManifestDigest.ToString());
+        using var lease = await StoreAsync(source, manifest, name, isImport: true, null, cancellationToken);
+        return Require(lease.Image.ManifestDigest);
     }
 
     public IReadOnlyList<StoredImage> List()
     {
         lock (_lock)
-            return [.. _images.Values.OrderBy(image => image.CreatedAt).ThenBy(image => image.ManifestDigest, StringComparer.Ordinal).Select(Describe)];
+        {
+            return
+            [
+                .. _images.Values
+                    .OrderBy(image => image.Record.CreatedAt).ThenBy(image => image.Record.ManifestDigest, StringComparer.Ordinal).Select(Describe),
+            ];
+        }
     }
 
     public StoredImage? Find(string referenceOrDigest)
@@ -106,24 +117,39 @@ public sealed partial class ImageStore : IImageStore, IDisposable
             return Lookup(referenceOrDigest) is { } digest ? Describe(_images[digest]) : null;
     }
 
-    public IDisposable Lease(string manifestDigest)
-    {
-        lock (_lock)
-        {
-            if (!_images.ContainsKey(manifestDigest))
-                throw new ImageException("image-not-found", $"there is no image {manifestDigest} on this host");
-            _leases[manifestDigest] = _leases.GetValueOrDefault(manifestDigest) + 1;
-        }
-        return new Release(this, manifestDigest);
-    }
-
     public void Dispose()
     {
         _directory.Dispose();
         _changes.Dispose();
+        _buildSlots.Dispose();
     }
 
-    private async Task<string> PullAsync(ImageReference name, IProgress<ImageProgress> progress, CancellationToken cancellationToken)
+    private async Task<ImageLease> FindOrPullAsync(
+        string reference, PullPolicy policy, IProgress<ImageProgress>? progress, CancellationToken cancellationToken)
+    {
+        if (Digest.TryParse(reference, out _))
+        {
+            return TryLease(() => Lookup(reference), out var isDamaged)
+                ?? throw (isDamaged ? Damaged(reference) : new ImageException("image-not-found", $"there is no image {reference} on this host"));
+        }
+        var name = ImageReference.Parse(reference);
+        // What a digest leads to never changes, so there is nothing to ask for again.
+        if (policy != PullPolicy.Always || name.Digest is not null)
+        {
+            if (TryLease(() => Lookup(name), out var isDamaged) is { } present)
+                return present;
+            if (policy == PullPolicy.Never)
+            {
+                throw isDamaged
+                    ? Damaged(name.ToString())
+                    : new ImageException("image-not-found", $"{name} is not on this host, and the pull policy is never");
+            }
+        }
+        return await _pulls.RunAsync(
+            name.ToString(), (audience, token) => PullAsync(name, audience, token), null, progress, Share, cancellationToken);
+    }
+
+    private async Task<ImageLease> PullAsync(ImageReference name, IProgress<ImageProgress> progress, CancellationToken cancellationToken)
     {
         progress.Report(new ImageProgress("resolve"));
         var source = new RegistrySource(name, _options.Registry, _options.Limits, _time);
@@ -137,58 +163,35 @@ public sealed partial class ImageStore : IImageStore, IDisposable
             await source.DisposeAsync();
             throw;
         }
-        await StoreAsync(source, manifest, name, progress, cancellationToken);
-        return manifest.ManifestDigest.ToString();
+        return await StoreAsync(source, manifest, name, isImport: false, progress, cancellationToken);
     }
 
     /// <summary>Builds the rootfs unless it is there, and gives it the name. Takes the source over.</summary>
-    private async Task StoreAsync(
-        IImageSource source, ImageManifest manifest, ImageReference name, IProgress<ImageProgress>? progress, CancellationToken cancellationToken)
+    private async Task<ImageLease> StoreAsync(
+        IImageSource source, ImageManifest manifest, ImageReference name, bool isImport, IProgress<ImageProgress>? progress,
+        CancellationToken cancellationToken)
     {
         var digest = manifest.ManifestDigest.ToString();
-        // Until the name is stored, nobody may remove the image for having none.
-        await _builds.RunAsync(
+        var lease = await _builds.RunAsync(
             digest,
-            async (audience, token) =>
-            {
-                if (!Has(digest))
-                    await BuildAsync(source, manifest, audience, token);
-                return digest;
-            },
-            source, progress, cancellationToken);
-        await NameAsync(name, digest, cancellationToken);
-    }
-
-    private async Task BuildAsync(
-        IImageSource source, ImageManifest manifest, IProgress<ImageProgress> progress, CancellationToken cancellationToken)
-    {
-        var temporary = _directory.CreateTemporary();
+            async (audience, token) => TryLease(() => digest, out _) ?? await BuildAsync(source, manifest, isImport, audience, token),
+            source, progress, Share, cancellationToken);
         try
         {
-            long bytes;
-            using (var file = File.OpenHandle(StoreDirectory.RootfsIn(temporary), FileMode.CreateNew, FileAccess.ReadWrite))
+            await NameAsync(name, digest, isImport, cancellationToken);
+            try
             {
-                bytes = await RootfsBuilder.BuildAsync(
-                    source, manifest, file, _options.Limits, durable: true, _time, progress, cancellationToken);
-                RandomAccess.FlushToDisk(file);
+                await CollectAsync(CancellationToken.None);
             }
-            var record = new StoredRecord(manifest.ManifestDigest.ToString(), bytes, manifest.Config, _time.GetUtcNow());
-            await ChangeAsync(
-                () =>
-                {
-                    _directory.Publish(temporary, record);
-                    lock (_lock)
-                        _images[record.ManifestDigest] = record;
-                },
-                cancellationToken);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw DiskErrors.Translate(e, temporary);
+            catch (ImageException)
+            {
+                // The image asked for is there all the same, and the next pull collects again.
+            }
+            return Share(lease);
         }
         finally
         {
-            StoreDirectory.Delete(temporary);
+            lease.Dispose();
         }
     }
 
@@ -206,19 +209,6 @@ public sealed partial class ImageStore : IImageStore, IDisposable
             : null;
     }
 
-    private sealed class Release(ImageStore store, string digest) : IDisposable
-    {
-        private int _done;
-
-        public void Dispose()
-        {
-            if (Interlocked.Exchange(ref _done, 1) != 0)
-                return;
-            lock (store._lock)
-            {
-                if (--store._leases[digest] == 0)
-                    store._leases.Remove(digest);
-            }
-        }
-    }
+    private static ImageException Damaged(string image) =>
+        new("image-damaged", $"the root file system of {image} is damaged; pull or import the image again");
 }

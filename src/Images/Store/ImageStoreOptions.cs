@@ -9,4 +9,16 @@ public sealed record ImageStoreOptions
     public RegistryOptions Registry { get; init; } = new();
 
     public ImageLimits Limits { get; init; } = new();
+
+    /// <summary>
+    /// What the root file systems together may take, in bytes; null for no limit. When a new one takes them over it, those
+    /// that were not used for longest go, but none that is imported, in use, or kept for a machine.
+    /// </summary>
+    public long? MaxBytes { get; init; }
+
+    /// <summary>Images built at the same time; further ones wait. It bounds the memory of many different pulls at once.</summary>
+    public int MaxBuildsAtOnce { get; init; } = 4;
+
+    /// <summary>Told of every step of the store on disk right before it is done; only tests have something to do then.</summary>
+    internal Action<string>? AtStep { get; init; }
 }

@@ -1,18 +1,21 @@
 namespace Ravel.Images.Store;
 
 /// <summary>
-/// Runs work that many ask for once: all who come while it runs wait for the same result. It is cancelled when the last
-/// of them has gone.
+/// Runs work that many ask for once: all who come while it runs wait for the same result, or the same failure, and who comes
+/// later starts afresh. It is cancelled when the last of them has gone.
 /// </summary>
+/// <typeparam name="TResult">Disposed when all who waited for it have taken what they need.</typeparam>
 internal sealed class SharedWork<TResult>
+    where TResult : IDisposable
 {
     private readonly Lock _lock = new();
     private readonly Dictionary<string, Flight> _flights = new(StringComparer.Ordinal);
 
     /// <param name="owned">What the work uses: disposed after it, or at once when other work already serves the key.</param>
-    public async Task<TResult> RunAsync(
+    /// <param name="take">Makes the caller's own result out of the shared one, which is gone afterwards.</param>
+    public async Task<TOwn> RunAsync<TOwn>(
         string key, Func<IProgress<ImageProgress>, CancellationToken, Task<TResult>> work,
-        IAsyncDisposable? owned, IProgress<ImageProgress>? progress, CancellationToken cancellationToken)
+        IAsyncDisposable? owned, IProgress<ImageProgress>? progress, Func<TResult, TOwn> take, CancellationToken cancellationToken)
     {
         Flight flight;
         var isNew = false;
@@ -33,24 +36,35 @@ internal sealed class SharedWork<TResult>
             await owned.DisposeAsync();
         try
         {
-            return await flight.Result.WaitAsync(cancellationToken);
+            return take(await flight.Result.WaitAsync(cancellationToken));
         }
         finally
         {
-            var abandoned = false;
+            var isLast = false;
+            var isAbandoned = false;
             lock (_lock)
             {
                 flight.Audience.Remove(progress);
-                if (--flight.Waiters == 0 && !flight.Result.IsCompleted)
+                isLast = --flight.Waiters == 0;
+                if (isLast && !flight.Result.IsCompleted)
                 {
                     // Whoever comes next starts afresh and does not inherit the cancellation.
                     Forget(key, flight);
-                    abandoned = true;
+                    isAbandoned = true;
                 }
             }
-            if (abandoned)
+            if (isAbandoned)
                 await flight.Stop.CancelAsync();
+            if (isLast)
+                _ = ReleaseAsync(flight);
         }
+    }
+
+    private static async Task ReleaseAsync(Flight flight)
+    {
+        await ((Task)flight.Result).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (flight.Result.IsCompletedSuccessfully)
+            flight.Result.Result.Dispose();
     }
 
     private async Task<TResult> FlyAsync(

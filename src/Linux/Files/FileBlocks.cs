@@ -11,6 +11,10 @@ public static partial class FileBlocks
     private const uint SyncFileRangeWrite = 2;
     private const int OpenDirectory = 0x10000;
     private const int OpenCloseOnExec = 0x80000;
+    private const int CurrentDirectory = -100;
+    private const uint RenameExchange = 2;
+    private const int InvalidArgument = 22;
+    private const int NoSuchCall = 38;
 
     /// <summary>
     /// Gives the space of a range back to the file system; it reads as zeros from then on (fallocate(2)).
@@ -34,6 +38,22 @@ public static partial class FileBlocks
         if (directory.IsInvalid || Fsync(directory) != 0)
             throw new IOException($"{path} could not be flushed: {Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError())}");
     }
+
+    /// <summary>Has two names change places, atomically (renameat2(2), RENAME_EXCHANGE).</summary>
+    /// <returns>False when the file system cannot do that; nothing was changed.</returns>
+    /// <exception cref="IOException">It failed for another reason.</exception>
+    public static bool TryExchange(string left, string right)
+    {
+        if (RenameAt2(CurrentDirectory, left, CurrentDirectory, right, RenameExchange) == 0)
+            return true;
+        var error = Marshal.GetLastPInvokeError();
+        return error is InvalidArgument or NoSuchCall
+            ? false
+            : throw new IOException($"{left} and {right} could not change places: {Marshal.GetPInvokeErrorMessage(error)}", error);
+    }
+
+    [LibraryImport("libc", EntryPoint = "renameat2", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int RenameAt2(int leftDirectory, string left, int rightDirectory, string right, uint flags);
 
     [LibraryImport("libc", EntryPoint = "fallocate", SetLastError = true)]
     private static partial int Fallocate(SafeFileHandle file, int mode, long offset, long length);

@@ -23,20 +23,35 @@ public sealed partial class FileLock : IDisposable
 
     /// <summary>Takes the lock on <paramref name="path"/> (made when missing), or returns null when another holds it.</summary>
     /// <exception cref="IOException">The file cannot be opened or locked.</exception>
-    public static FileLock? TryAcquire(string path)
+    public static FileLock? TryAcquire(string path) => Acquire(path, OpenOrThrow(path, ReadWriteCreateCloseOnExec));
+
+    /// <summary>The same for a file that is there; null too when it is not.</summary>
+    /// <exception cref="IOException">The file cannot be opened or locked.</exception>
+    public static FileLock? TryAcquireExisting(string path)
     {
-        var handle = OpenOrThrow(path, ReadWriteCreateCloseOnExec);
-        while (Flock(handle, LockExclusiveNonBlocking) != 0)
+        try
+        {
+            return Acquire(path, OpenOrThrow(path, ReadOnlyCloseOnExec));
+        }
+        catch (IOException) when (!File.Exists(path))
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Takes the lock on an open file, until that is closed; false when another holds it.</summary>
+    /// <exception cref="IOException">It cannot be locked.</exception>
+    public static bool TryHold(SafeFileHandle file)
+    {
+        while (Flock(file, LockExclusiveNonBlocking) != 0)
         {
             var errno = Marshal.GetLastPInvokeError();
-            if (errno == EIntr)
-                continue;
-            handle.Dispose();
             if (errno == EWouldBlock)
-                return null;
-            throw new IOException($"{path} could not be locked: {new Win32Exception(errno).Message}");
+                return false;
+            if (errno != EIntr)
+                throw new IOException($"a file could not be locked: {new Win32Exception(errno).Message}");
         }
-        return new FileLock(handle);
+        return true;
     }
 
     /// <summary>Whether the locked file was removed meanwhile: then others lock another file of that name.</summary>
@@ -60,6 +75,22 @@ public sealed partial class FileLock : IDisposable
     }
 
     public void Dispose() => _handle.Dispose();
+
+    private static FileLock? Acquire(string path, SafeFileHandle handle)
+    {
+        try
+        {
+            if (TryHold(handle))
+                return new FileLock(handle);
+        }
+        catch (IOException e)
+        {
+            handle.Dispose();
+            throw new IOException($"{path}: {e.Message}", e);
+        }
+        handle.Dispose();
+        return null;
+    }
 
     private static SafeFileHandle OpenOrThrow(string path, int flags)
     {

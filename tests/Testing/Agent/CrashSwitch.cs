@@ -125,6 +125,13 @@ public sealed class CrashSwitch
             return images.EnsureAsync(reference, policy, progress, cancellationToken);
         }
 
+        public Task<ImageLease> AcquireAsync(
+            string reference, PullPolicy policy, IProgress<ImageProgress>? progress, CancellationToken cancellationToken)
+        {
+            crash.ThrowIfDead();
+            return images.AcquireAsync(reference, policy, progress, cancellationToken);
+        }
+
         public Task<StoredImage> ImportAsync(string path, string? choice, string? reference, CancellationToken cancellationToken) =>
             images.ImportAsync(path, choice, reference, cancellationToken);
 
@@ -134,6 +141,16 @@ public sealed class CrashSwitch
 
         public Task<IReadOnlyList<string>> RemoveAsync(string referenceOrDigest, CancellationToken cancellationToken) =>
             images.RemoveAsync(referenceOrDigest, cancellationToken);
+
+        public Task<IReadOnlyList<StoredImage>> PruneAsync(bool all, bool dryRun, CancellationToken cancellationToken) =>
+            images.PruneAsync(all, dryRun, cancellationToken);
+
+        public Task<IReadOnlyList<StoredImage>> CollectAsync(CancellationToken cancellationToken) => images.CollectAsync(cancellationToken);
+
+        public IAsyncEnumerable<ImageVerification> VerifyAsync(string? referenceOrDigest, CancellationToken cancellationToken) =>
+            images.VerifyAsync(referenceOrDigest, cancellationToken);
+
+        public void KeepFor(Func<IReadOnlySet<string>> manifestDigests) => images.KeepFor(manifestDigests);
 
         public IDisposable Lease(string manifestDigest)
         {

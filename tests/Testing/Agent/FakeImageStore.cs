@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Runtime.CompilerServices;
 using Ravel.Contracts.Api;
 using Ravel.Images;
 
@@ -11,6 +12,7 @@ public sealed class FakeImageStore : IImageStore
     private readonly ConcurrentDictionary<string, int> _leases = new();
     private readonly string _directory;
     private int _ensured;
+    private Func<IReadOnlySet<string>> _keptFor = () => new HashSet<string>();
 
     public FakeImageStore(string directory)
     {
@@ -48,6 +50,13 @@ public sealed class FakeImageStore : IImageStore
         return Find(reference) ?? throw new ImageException(ProblemCodes.ImageNotFound, $"image {reference} is not in the fake store");
     }
 
+    public async Task<ImageLease> AcquireAsync(
+        string reference, PullPolicy policy, IProgress<ImageProgress>? progress, CancellationToken cancellationToken)
+    {
+        var image = await EnsureAsync(reference, policy, progress, cancellationToken);
+        return new ImageLease(image, Lease(image.ManifestDigest).Dispose);
+    }
+
     public async Task<StoredImage> ImportAsync(string path, string? choice, string? reference, CancellationToken cancellationToken)
     {
         Imported.Enqueue(await File.ReadAllBytesAsync(path, cancellationToken));
@@ -62,17 +71,47 @@ public sealed class FakeImageStore : IImageStore
     public Task<IReadOnlyList<string>> RemoveAsync(string referenceOrDigest, CancellationToken cancellationToken)
     {
         var image = Find(referenceOrDigest) ?? throw new ImageException(ProblemCodes.ImageNotFound, $"no image {referenceOrDigest}");
-        if (_leases.GetValueOrDefault(image.ManifestDigest) > 0)
+        if (IsInUse(image))
             throw new ImageException(ProblemCodes.ImageInUse, $"image {referenceOrDigest} is in use");
         _images.TryRemove(image.References[0], out _);
         return Task.FromResult<IReadOnlyList<string>>([image.References[0]]);
     }
+
+    public Task<IReadOnlyList<StoredImage>> PruneAsync(bool all, bool dryRun, CancellationToken cancellationToken)
+    {
+        IReadOnlyList<StoredImage> unused = [.. _images.Values.Where(image => all && !IsInUse(image))];
+        foreach (var image in dryRun ? [] : unused)
+            _images.TryRemove(image.References[0], out _);
+        return Task.FromResult(unused);
+    }
+
+    /// <summary>There is no limit here.</summary>
+    public Task<IReadOnlyList<StoredImage>> CollectAsync(CancellationToken cancellationToken) => Task.FromResult<IReadOnlyList<StoredImage>>([]);
+
+    /// <summary>An image is damaged when its file no longer has its name in it.</summary>
+    public async IAsyncEnumerable<ImageVerification> VerifyAsync(
+        string? referenceOrDigest, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        IReadOnlyList<StoredImage> images = referenceOrDigest is null
+            ? [.. _images.Values]
+            : [Find(referenceOrDigest) ?? throw new ImageException(ProblemCodes.ImageNotFound, $"no image {referenceOrDigest}")];
+        foreach (var image in images)
+        {
+            var isWhole = await File.ReadAllTextAsync(image.RootfsPath, cancellationToken) == image.References[0];
+            yield return new ImageVerification(image, isWhole ? null : "it was written to");
+        }
+    }
+
+    public void KeepFor(Func<IReadOnlySet<string>> manifestDigests) => _keptFor = manifestDigests;
 
     public IDisposable Lease(string manifestDigest)
     {
         _leases.AddOrUpdate(manifestDigest, 1, (_, n) => n + 1);
         return new LeaseHandle(this, manifestDigest);
     }
+
+    private bool IsInUse(StoredImage image) =>
+        _leases.GetValueOrDefault(image.ManifestDigest) > 0 || _keptFor().Contains(image.ManifestDigest);
 
     /// <summary>Leases are in memory: they go with the agent that took them.</summary>
     public void ForgetLeases() => _leases.Clear();

@@ -49,19 +49,34 @@ public sealed class ImageStoreRecoveryTests : IDisposable
         Assert.False(Directory.Exists(Path.Combine(Images, "tmp", "removed-1")));
     }
 
-    [Theory]
-    [InlineData("rootfs.erofs", "cut")]
-    [InlineData("image.json", "{ not json")]
-    public async Task A_damaged_image_is_not_offered_and_is_replaced_by_the_next_pull(string file, string content)
+    [Fact]
+    public async Task A_rootfs_that_was_cut_is_known_as_damaged_and_replaced_by_the_next_import()
     {
         var image = await ImportAsync("app");
-        var path = Path.Combine(Path.GetDirectoryName(image.RootfsPath)!, file);
-        File.Delete(path);
-        await File.WriteAllTextAsync(path, content, Cancellation);
+        File.Delete(image.RootfsPath);
+        await File.WriteAllTextAsync(image.RootfsPath, "cut", Cancellation);
+        using var store = await OpenAsync();
+        Assert.True(store.Find("app")?.IsDamaged);
+        var refused = await Assert.ThrowsAsync<ImageException>(() => store.EnsureAsync("app", PullPolicy.Never, null, Cancellation));
+        Assert.Equal("image-damaged", refused.Code);
+        var again = await store.ImportAsync(Layout().Directory, "app", Cancellation);
+        Assert.False(again.IsDamaged);
+        Assert.Equal(image.RootfsBytes, new FileInfo(again.RootfsPath).Length);
+    }
+
+    [Theory]
+    [InlineData("{ not json")]
+    [InlineData("{}")]
+    [InlineData("null")]
+    public async Task What_is_not_known_to_be_an_image_is_removed_with_its_names(string record)
+    {
+        var image = await ImportAsync("app");
+        await File.WriteAllTextAsync(Path.Combine(Path.GetDirectoryName(image.RootfsPath)!, "image.json"), record, Cancellation);
         using var store = await OpenAsync();
         Assert.Null(store.Find("app"));
-        var again = await store.ImportAsync(Layout().Directory, "app", Cancellation);
-        Assert.Equal(image.RootfsBytes, new FileInfo(again.RootfsPath).Length);
+        Assert.False(File.Exists(image.RootfsPath));
+        Assert.Equal("{}", await File.ReadAllTextAsync(Path.Combine(Images, "references.json"), Cancellation));
+        Assert.Equal(image.RootfsDigest, (await store.ImportAsync(Layout().Directory, "app", Cancellation)).RootfsDigest);
     }
 
     [Fact]
