@@ -6,17 +6,18 @@ namespace Ravel.Images.Tar;
 /// <summary>The records of one PAX extended header (POSIX.1-2017, pax, "pax Extended Header"): the last of a name counts.</summary>
 internal sealed class PaxRecords
 {
-    private const string XattrPrefix = "SCHILY.xattr.";
-
     private readonly Dictionary<string, byte[]> _values = new(StringComparer.Ordinal);
     private readonly Dictionary<byte[], byte[]> _xattrs = new(ByteArrayComparer.Instance);
+    private readonly Dictionary<byte[], byte[]> _libarchiveXattrs = new(ByteArrayComparer.Instance);
 
     /// <summary>The records of sparse format 0.0, which repeat: offset, length, offset, length …</summary>
     public List<long> SparseNumbers { get; } = [];
 
     public byte[]? this[string key] => _values.TryGetValue(key, out var value) && value.Length > 0 ? value : null;
 
-    public IReadOnlyList<Xattr> Xattrs => [.. _xattrs.Select(pair => new Xattr(pair.Key, pair.Value))];
+    /// <summary>Of both spellings; bsdtar writes each attribute in both.</summary>
+    public IReadOnlyList<Xattr> Xattrs =>
+        [.. _xattrs.Concat(_libarchiveXattrs.Where(pair => !_xattrs.ContainsKey(pair.Key))).Select(pair => new Xattr(pair.Key, pair.Value))];
 
     /// <exception cref="ImageException"><c>image-invalid</c>: not a sequence of records.</exception>
     public static PaxRecords Parse(ReadOnlySpan<byte> data)
@@ -45,10 +46,12 @@ internal sealed class PaxRecords
     {
         if (key.StartsWith("SCHILY.xattr."u8))
         {
-            var name = key[XattrPrefix.Length..];
-            if (name.IsEmpty || name.Contains((byte)0))
-                throw TarErrors.Invalid("an extended attribute without a proper name");
-            _xattrs[name.ToArray()] = value.ToArray();
+            AddXattr(_xattrs, key["SCHILY.xattr.".Length..].ToArray(), value.ToArray());
+            return;
+        }
+        if (key.StartsWith("LIBARCHIVE.xattr."u8))
+        {
+            AddXattr(_libarchiveXattrs, LibarchiveXattr.Name(key["LIBARCHIVE.xattr.".Length..]), LibarchiveXattr.Value(value));
             return;
         }
         if (key.SequenceEqual("GNU.sparse.offset"u8) || key.SequenceEqual("GNU.sparse.numbytes"u8))
@@ -63,6 +66,13 @@ internal sealed class PaxRecords
         if (text is "path" or "linkpath" or "GNU.sparse.name" && value.Contains((byte)0))
             throw TarErrors.Invalid("a name with a NUL byte");
         _values[text] = value.ToArray();
+    }
+
+    private static void AddXattr(Dictionary<byte[], byte[]> xattrs, byte[] name, byte[] value)
+    {
+        if (name.Length == 0 || name.Contains((byte)0))
+            throw TarErrors.Invalid("an extended attribute without a proper name");
+        xattrs[name] = value;
     }
 
     private sealed class ByteArrayComparer : IEqualityComparer<byte[]>

@@ -63,8 +63,8 @@ internal sealed partial class TarReader
             Seconds = seconds,
             Nanoseconds = nanoseconds,
             Size = type == TarEntryType.Regular ? size : 0,
-            DeviceMajor = Device(type, 329, 0xfff),
-            DeviceMinor = Device(type, 337, 0xfffff),
+            DeviceMajor = Device(type, pax?["SCHILY.devmajor"], 329, 0xfff),
+            DeviceMinor = Device(type, pax?["SCHILY.devminor"], 337, 0xfffff),
             Xattrs = pax?.Xattrs ?? [],
             Extents = extents,
         };
@@ -90,11 +90,14 @@ internal sealed partial class TarReader
         return (uint)id;
     }
 
-    private uint Device(TarEntryType type, int offset, uint most)
+    private uint Device(TarEntryType type, byte[]? pax, int offset, uint most)
     {
         if (type is not (TarEntryType.CharacterDevice or TarEntryType.BlockDevice))
             return 0;
-        var number = TarNumbers.Parse(_header.AsSpan(offset, 8), "device number");
+        // bsdtar's record for a number that is longer than the header's field.
+        var number = pax is not null
+            ? TarNumbers.ParseDecimal(pax, "device number")
+            : TarNumbers.Parse(_header.AsSpan(offset, 8), "device number");
         if (number < 0 || number > most)
             throw TarErrors.Invalid($"a device with the number {number}");
         return (uint)number;
