@@ -13,6 +13,9 @@ internal sealed class OutputWindow
 
     private const long WritebackStep = 16 * 1024 * 1024;
 
+    /// <summary>The shortest run of zeros left out of a write: a hole must be worth the system call it splits.</summary>
+    private const int MinHole = 64 * 1024;
+
     private readonly SafeFileHandle _file;
     private readonly bool _earlyWriteback;
     private readonly byte[] _buffer = new byte[Size];
@@ -93,7 +96,7 @@ internal sealed class OutputWindow
     {
         if (_length == 0)
             return;
-        RandomAccess.Write(_file, _buffer.AsSpan(0, _length), _start);
+        WriteAroundZeros(_buffer.AsSpan(0, _length));
         _start += _length;
         _length = 0;
         if (_earlyWriteback && _start - _writtenBack >= WritebackStep)
@@ -101,5 +104,37 @@ internal sealed class OutputWindow
             FileBlocks.StartWriteback(_file, _writtenBack, _start - _writtenBack);
             _writtenBack = _start;
         }
+    }
+
+    /// <summary>
+    /// Writes all but long runs of zeros: nothing was written there before, so the file has holes that read the same.
+    /// Archives store a preallocated file, or one that lost its holes, as megabytes of zeros.
+    /// </summary>
+    private void WriteAroundZeros(ReadOnlySpan<byte> data)
+    {
+        var written = 0;
+        var zerosFrom = 0;
+        for (var at = 0; at < data.Length;)
+        {
+            // Up to the file's next block, so that holes are made of whole blocks.
+            var step = Math.Min(ErofsFormat.BlockSize - (int)((_start + at) % ErofsFormat.BlockSize), data.Length - at);
+            if (data.Slice(at, step).ContainsAnyExcept((byte)0))
+            {
+                if (at - zerosFrom >= MinHole)
+                {
+                    Put(data, written, zerosFrom);
+                    written = at;
+                }
+                zerosFrom = at + step;
+            }
+            at += step;
+        }
+        Put(data, written, data.Length - zerosFrom >= MinHole ? zerosFrom : data.Length);
+    }
+
+    private void Put(ReadOnlySpan<byte> data, int from, int to)
+    {
+        if (to > from)
+            RandomAccess.Write(_file, data[from..to], _start + from);
     }
 }
