@@ -7,8 +7,12 @@ PASSED=0 FAILED=0 SKIPPED=0
 run_tests() {
     local suites=(unit integration e2e)
     case ${1:-} in
-        unit | integration | e2e | soak)
+        unit | integration | e2e)
             suites=("$1")
+            shift
+            ;;
+        soak)
+            suites=(soak-unit soak-integration soak-e2e)
             shift
             ;;
     esac
@@ -17,7 +21,7 @@ run_tests() {
 
     # The end-to-end tests drive the published programs; nobody else needs them.
     case ${suites[*]} in
-        *e2e* | soak) build ;;
+        *e2e*) build ;;
         *) ensure_setup ;;
     esac
     step "Building the tests"
@@ -48,10 +52,13 @@ run_tests() {
 run_suite() {
     local suite=$1 filter=$2 project prefix=as_root arguments=()
     case $suite in
-        unit) project=Unit prefix='' ;;
-        integration) project=Integration ;;
-        e2e) project=EndToEnd arguments=(-trait- Kind=Soak) ;;
-        soak) project=EndToEnd arguments=(-trait Kind=Soak -explicit on) ;;
+        *unit) project=Unit prefix='' ;;
+        *integration) project=Integration ;;
+        *e2e) project=EndToEnd ;;
+    esac
+    case $suite in
+        soak-*) arguments=(-trait Kind=Soak -explicit on) ;;
+        *) arguments=(-trait- Kind=Soak) ;;
     esac
     if [ -n "$filter" ]; then arguments+=(-method "*$filter*"); fi
     if [ "${CI:-}" = true ]; then arguments+=(-failSkips); fi
