@@ -19,7 +19,13 @@ curl                                curl             fetches the page in the dem
 docker-registry                     docker-registry  tests and demo: a real registry
 skopeo                              skopeo           tests: an oracle for pulling
 umoci                               umoci            tests and demo: builds images; an oracle for unpacking
+buildah                             buildah          tests: builds images the other way, and indexes
 fsck.erofs                          erofs-utils      tests: the oracle for the rootfs
+bsdtar                              libarchive-tools tests: archives of the other tar
+python3                             python3          tests: archives of a third
+setcap                              libcap2-bin      tests: images with capabilities
+setfacl                             acl              tests: images with access lists
+setfattr                            attr             tests: images with extended attributes
 busybox                             busybox-static   tests: a guest's programs in one file
 xz                                  xz-utils         unpacks the modules of the guest kernel
 NEEDS

@@ -6,7 +6,7 @@ namespace Ravel.Testing.Images;
 
 /// <summary>
 /// How a test image of real software comes to be: Debian packages unpacked into a tree (no debootstrap, no
-/// maintainer scripts), arranged, and packed by umoci. Needs root, so that files keep their owners.
+/// maintainer scripts), arranged, and packed by umoci or another tool. Needs root, so that files keep their owners.
 /// </summary>
 /// <param name="Name">Of the image, and of its place in the cache.</param>
 /// <param name="Revision">Raised when <paramref name="Arrange"/> changes what it does; the rest is in the cache key by itself.</param>
@@ -23,6 +23,9 @@ public sealed record ImageRecipe(
     Func<OciLayout, string, CancellationToken, Task>? Layers = null)
 {
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(10);
+
+    /// <summary>Makes the image of the finished tree in place of umoci: gets the tree, the layout to write and a scratch directory.</summary>
+    public Func<string, OciLayout, string, CancellationToken, Task>? Pack { get; init; }
 
     /// <summary>The image, from <c>artifacts/cache</c> or built into it. Safe when several processes ask at once.</summary>
     public async Task<OciLayout> BuildAsync(CancellationToken cancellationToken = default)
@@ -59,8 +62,8 @@ public sealed record ImageRecipe(
     /// <summary>Unpacks one package into a tree, for recipes with layers of their own.</summary>
     public static async Task UnpackAsync(string package, string root, CancellationToken cancellationToken)
     {
-        foreach (var found in await ResolveAsync(package, [package], cancellationToken))
-            await RunAsync("dpkg", ["-x", await DownloadAsync(found, cancellationToken), root], cancellationToken);
+        foreach (var file in await DownloadAsync(await ResolveAsync(package, [package], cancellationToken), cancellationToken))
+            await RunAsync("dpkg", ["-x", file, root], cancellationToken);
     }
 
     /// <summary>Deletes a tree whose names need not be text, which .NET cannot.</summary>
@@ -73,25 +76,35 @@ public sealed record ImageRecipe(
         var root = Path.Combine(work, "root");
         Directory.CreateDirectory(root);
         File.SetUnixFileMode(root, (UnixFileMode)Convert.ToInt32("755", 8));
-        foreach (var package in packages)
-            await RunAsync("dpkg", ["-x", await DownloadAsync(package, cancellationToken), root], cancellationToken);
+        foreach (var file in await DownloadAsync(packages, cancellationToken))
+            await RunAsync("dpkg", ["-x", file, root], cancellationToken);
         await Arrange(root, cancellationToken);
 
         var image = new OciLayout(Path.Combine(work, "layout"));
+        var scratch = Path.Combine(work, "scratch");
+        Directory.CreateDirectory(scratch);
+        if (Pack is not null)
+        {
+            await Pack(root, image, scratch, cancellationToken);
+        }
+        else
+        {
+            await PackWithUmociAsync(root, image, cancellationToken);
+            if (Layers is not null)
+                await Layers(image, scratch, cancellationToken);
+            await RunAsync("umoci", ["gc", "--layout", image.Directory], cancellationToken);
+        }
+        await DeleteAsync(scratch);
+        await DeleteAsync(root);
+    }
+
+    private async Task PackWithUmociAsync(string root, OciLayout image, CancellationToken cancellationToken)
+    {
         await RunAsync("umoci", ["init", "--layout", image.Directory], cancellationToken);
         var name = $"{image.Directory}:{image.Tag}";
         await RunAsync("umoci", ["new", "--image", name], cancellationToken);
         await RunAsync("umoci", ["insert", "--image", name, root, "/"], cancellationToken);
         await RunAsync("umoci", ["config", "--image", name, .. Config], cancellationToken);
-        if (Layers is not null)
-        {
-            var scratch = Path.Combine(work, "scratch");
-            Directory.CreateDirectory(scratch);
-            await Layers(image, scratch, cancellationToken);
-            await DeleteAsync(scratch);
-        }
-        await RunAsync("umoci", ["gc", "--layout", image.Directory], cancellationToken);
-        await DeleteAsync(root);
     }
 
     private string Key(IReadOnlyList<Package> packages)
@@ -115,27 +128,30 @@ public sealed record ImageRecipe(
         return found;
     }
 
-    private static async Task<string> DownloadAsync(Package package, CancellationToken cancellationToken)
+    /// <summary>The packages' files, in their order; what is missing is downloaded by one call, because each costs apt a start.</summary>
+    private static async Task<IReadOnlyList<string>> DownloadAsync(IReadOnlyList<Package> packages, CancellationToken cancellationToken)
     {
         var directory = Path.Combine(Cache, "debs");
-        var file = Path.Combine(directory, package.FileName);
-        if (File.Exists(file))
-            return file;
-        var incoming = Path.Combine(directory, $"incoming-{Environment.ProcessId}-{Random.Shared.Next():x8}");
-        Directory.CreateDirectory(incoming);
-        try
+        var missing = packages.Where(package => !File.Exists(Path.Combine(directory, package.FileName))).ToList();
+        if (missing.Count > 0)
         {
-            await RunAsync(
-                "/bin/sh",
-                ["-c", "cd \"$1\" && apt-get -q -o APT::Sandbox::User=root download \"$2\"", "sh", incoming, package.Specification],
-                cancellationToken);
-            File.Move(Directory.GetFiles(incoming).Single(), file, overwrite: true);
+            var incoming = Path.Combine(directory, $"incoming-{Environment.ProcessId}-{Random.Shared.Next():x8}");
+            Directory.CreateDirectory(incoming);
+            try
+            {
+                await RunAsync(
+                    "/bin/sh",
+                    ["-c", "cd \"$1\" && shift && apt-get -q -o APT::Sandbox::User=root download \"$@\"", "sh", incoming, .. missing.Select(package => package.Specification)],
+                    cancellationToken);
+                foreach (var package in missing)
+                    File.Move(Path.Combine(incoming, package.FileName), Path.Combine(directory, package.FileName), overwrite: true);
+            }
+            finally
+            {
+                Directory.Delete(incoming, recursive: true);
+            }
         }
-        finally
-        {
-            Directory.Delete(incoming, recursive: true);
-        }
-        return file;
+        return [.. packages.Select(package => Path.Combine(directory, package.FileName))];
     }
 
     private static Task<string> RunAsync(string program, IReadOnlyList<string> arguments, CancellationToken cancellationToken) =>

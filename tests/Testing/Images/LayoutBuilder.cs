@@ -45,7 +45,7 @@ public sealed class LayoutBuilder(string directory)
         File.WriteAllText(
             Path.Combine(directory, "index.json"),
             $$"""
-            {"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{{Store(manifest)}}","size":{{manifest.Length}} }]}
+            {"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{{Store(manifest)}}","size":{{manifest.Length}},"annotations":{"org.opencontainers.image.ref.name":"latest"} }]}
             """);
         return new OciLayout(directory);
     }

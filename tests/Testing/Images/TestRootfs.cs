@@ -19,20 +19,27 @@ public static class TestRootfs
         var path = Path.GetTempFileName();
         try
         {
-            using (var file = File.OpenHandle(path, FileMode.Create, FileAccess.ReadWrite))
-            {
-                var writer = new ErofsWriter(file, BuildTime, new byte[16]);
-                var merger = new LayerMerger(writer, limits);
-                foreach (var layer in layers)
-                    merger.Apply(new TarReader(new StreamByteSource(new MemoryStream(layer), chunkSize: 777)), CancellationToken.None);
-                writer.Finish(merger.Root);
-            }
+            BuildFile(path, limits, chunkSize: 777, [.. layers.Select(layer => new MemoryStream(layer))]);
             return File.ReadAllBytes(path);
         }
         finally
         {
             File.Delete(path);
         }
+    }
+
+    /// <summary>The same into a file, from archives of any size.</summary>
+    /// <returns>The file's size.</returns>
+    public static long BuildFile(string path, ImageLimits limits, params Stream[] layers) => BuildFile(path, limits, 64 * 1024, layers);
+
+    private static long BuildFile(string path, ImageLimits limits, int chunkSize, Stream[] layers)
+    {
+        using var file = File.OpenHandle(path, FileMode.Create, FileAccess.ReadWrite);
+        var writer = new ErofsWriter(file, BuildTime, new byte[16]);
+        var merger = new LayerMerger(writer, limits);
+        foreach (var layer in layers)
+            merger.Apply(new TarReader(new StreamByteSource(layer, chunkSize)), CancellationToken.None);
+        return writer.Finish(merger.Root);
     }
 
     public static SortedDictionary<string, ErofsNode> Merge(params byte[][] layers) => new ErofsReader(Build(layers)).ReadAll();
