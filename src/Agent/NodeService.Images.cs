@@ -75,6 +75,8 @@ internal sealed partial class NodeService
             var cancellation = context.CancellationToken;
             var image = _agent.Images.Find(request.Reference)
                 ?? throw new ImageException(ProblemCodes.ImageNotFound, $"there is no image {request.Reference} on this host");
+            if (image.IsDamaged)
+                throw new ImageException(ProblemCodes.ImageDamaged, $"image {request.Reference} is damaged; pull or import it again");
             using var lease = _agent.Images.Lease(image.ManifestDigest);
             var format = request.Format == Contracts.Node.ExportFormat.DockerArchive ? Images.ExportFormat.DockerArchive : Images.ExportFormat.OciArchive;
             using var export = await ImageExport.OpenAsync(image, ExportName(request.Reference, image), format, cancellation);
