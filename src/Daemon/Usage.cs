@@ -21,6 +21,8 @@ internal static class Usage
           --vmm NAME             qemu or firecracker (default qemu; environment RAVEL_VMM)
           --kernel DIR           guest kernel: a directory with vmlinuz and modules/ (environment RAVEL_KERNEL)
           --init FILE            ravel-init (default: next to raveld)
+          --image-limit SIZE     of all images together, e.g. 50G, 0 for none (default half of the disk; environment RAVEL_IMAGE_LIMIT);
+                                 above it those go that were not used for longest
 
         ravel up and ravel down start and end it for you.
         """;

@@ -100,6 +100,9 @@ public sealed class TenancyTests : IAsyncLifetime
             new(HttpMethod.Get, "/v1/images"),
             new(HttpMethod.Post, "/v1/images/import") { Content = new ByteArrayContent([1]) },
             new(HttpMethod.Delete, "/v1/images/nginx"),
+            new(HttpMethod.Get, "/v1/images/inspect?reference=nginx"),
+            new(HttpMethod.Post, "/v1/images/prune") { Content = new StringContent("{}", System.Text.Encoding.UTF8, "application/json") },
+            new(HttpMethod.Post, "/v1/images/verify") { Content = new StringContent("{}", System.Text.Encoding.UTF8, "application/json") },
             new(HttpMethod.Post, "/v1/server/shutdown"),
         ];
         foreach (var request in requests)
