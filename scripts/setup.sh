@@ -27,6 +27,11 @@ setcap                              libcap2-bin      tests: images with capabili
 setfacl                             acl              tests: images with access lists
 setfattr                            attr             tests: images with extended attributes
 busybox                             busybox-static   tests: a guest's programs in one file
+flex                                flex             ravel kernel build, ./dev bench kernel
+bison                               bison            ravel kernel build, ./dev bench kernel
+bc                                  bc               ravel kernel build, ./dev bench kernel
+/usr/include/gelf.h                 libelf-dev       ravel kernel build, ./dev bench kernel
+make                                make             ravel kernel build, its tests
 xz                                  xz-utils         unpacks the modules of the guest kernel
 NEEDS
 }

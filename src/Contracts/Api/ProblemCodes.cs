@@ -29,6 +29,10 @@ public static class ProblemCodes
     public const string ImageInvalid = "image-invalid";
     public const string ImagePullFailed = "image-pull-failed";
     public const string RegistryUnauthorized = "registry-unauthorized";
+    public const string KernelNotFound = "kernel-not-found";
+    public const string KernelInUse = "kernel-in-use";
+    public const string KernelInvalid = "kernel-invalid";
+    public const string KernelBuildFailed = "kernel-build-failed";
     public const string VmmFailed = "vmm-failed";
     public const string GuestFailed = "guest-failed";
     public const string DiskFull = "disk-full";
@@ -42,13 +46,13 @@ public static class ProblemCodes
         InvalidRequest or MalformedJson => 400,
         Unauthorized => 401,
         Forbidden => 403,
-        NotFound or AppNotFound or MachineNotFound or NamespaceNotFound or ImageNotFound => 404,
+        NotFound or AppNotFound or MachineNotFound or NamespaceNotFound or ImageNotFound or KernelNotFound => 404,
         MethodNotAllowed => 405,
         Timeout => 408,
-        NameTaken or IllegalState or AppNotEmpty or NamespaceNotEmpty or ImageInUse or ImageDamaged or PortTaken => 409,
+        NameTaken or IllegalState or AppNotEmpty or NamespaceNotEmpty or ImageInUse or ImageDamaged or PortTaken or KernelInUse => 409,
         PayloadTooLarge => 413,
         UnsupportedMediaType => 415,
-        ImageInvalid or ImagePullFailed or RegistryUnauthorized => 422,
+        ImageInvalid or ImagePullFailed or RegistryUnauthorized or KernelInvalid or KernelBuildFailed => 422,
         InsufficientCapacity or NodeUnavailable or DiskFull => 503,
         _ => 500,
     };

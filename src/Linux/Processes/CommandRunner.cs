@@ -19,7 +19,26 @@ public sealed class CommandRunner
         IReadOnlyList<string> arguments,
         string? input = null,
         TimeSpan? timeout = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default) =>
+        await RunAsync(program, arguments, input, timeout, ReadAsync, cancellationToken);
+
+    /// <summary>As the other, for a program that takes long: each line of its standard output is told as it comes, on any thread.</summary>
+    /// <exception cref="CommandException">The program is not there, or did not end in time.</exception>
+    public static async Task<CommandResult> RunAsync(
+        string program,
+        IReadOnlyList<string> arguments,
+        Action<string> onLine,
+        TimeSpan timeout,
+        CancellationToken cancellationToken) =>
+        await RunAsync(program, arguments, null, timeout, (reader, cancelled) => ReadLinesAsync(reader, onLine, cancelled), cancellationToken);
+
+    private static async Task<CommandResult> RunAsync(
+        string program,
+        IReadOnlyList<string> arguments,
+        string? input,
+        TimeSpan? timeout,
+        Func<StreamReader, CancellationToken, Task<string>> readOutput,
+        CancellationToken cancellationToken)
     {
         var start = new ProcessStartInfo(program)
         {
@@ -50,7 +69,7 @@ public sealed class CommandRunner
         deadline.CancelAfter(limit);
         try
         {
-            var output = ReadAsync(process.StandardOutput, deadline.Token);
+            var output = readOutput(process.StandardOutput, deadline.Token);
             var error = ReadAsync(process.StandardError, deadline.Token);
             try
             {
@@ -97,6 +116,18 @@ public sealed class CommandRunner
                 $"{program} {string.Join(' ', arguments)} failed with {result.ExitCode}: {(words.Length > 0 ? words : "(it printed no reason)")}");
         }
         return result.Output;
+    }
+
+    private static async Task<string> ReadLinesAsync(StreamReader reader, Action<string> onLine, CancellationToken cancellationToken)
+    {
+        var text = new StringBuilder();
+        while (await reader.ReadLineAsync(cancellationToken) is { } line)
+        {
+            if (text.Length < MaxCapturedCharacters)
+                text.Append(line).Append('\n');
+            onLine(line);
+        }
+        return text.ToString();
     }
 
     private static async Task<string> ReadAsync(StreamReader reader, CancellationToken cancellationToken)

@@ -9,7 +9,8 @@ namespace Ravel.Vmm.Boot;
 /// <item><c>/usr/lib/ravel/kernel/*</c>;</item>
 /// <item>the host's own <c>/boot/vmlinuz-*-cloud-amd64</c> with <c>/lib/modules</c>.</item>
 /// </list>
-/// Of several in one place the newest release is taken.
+/// Of several in one place the newest release is taken: of those whose directory is named as releases are, with a digit first.
+/// Another (<c>small</c>) is for whoever names it, in place of a path.
 /// </summary>
 public sealed class KernelCatalog
 {
@@ -30,7 +31,7 @@ public sealed class KernelCatalog
     /// <exception cref="VmmException">There is none; the message says where was looked and what to do.</exception>
     public GuestKernel Find() => TryFind() ?? throw new VmmException(
         _named is not null
-            ? $"no guest kernel at {_named}: name a directory with vmlinuz (and modules/), or a kernel file"
+            ? $"no guest kernel at {_named}: name a directory with vmlinuz (and modules/), a kernel file, or a directory in {string.Join(" or ", Directories)}"
             : $"no guest kernel in {string.Join(", ", Directories)} or {BootDirectory}: run `./dev setup`, or " +
               "`apt-get install linux-image-cloud-amd64`, or name one");
 
@@ -39,13 +40,24 @@ public sealed class KernelCatalog
     {
         // A name that leads nowhere is a mistake to be told of, not to be made good with another kernel.
         if (_named is not null)
-            return File.Exists(_named) ? FromFile(_named) : FromDirectory(_named) ?? Newest(_named);
+        {
+            return File.Exists(_named) ? FromFile(_named)
+                : FromDirectory(_named) ?? Newest(_named) ?? Directories.Select(place => FromDirectory(Path.Combine(place, _named))).OfType<GuestKernel>().FirstOrDefault();
+        }
         foreach (var directory in Directories)
         {
             if (Newest(directory) is { } kernel)
                 return kernel;
         }
         return FromHost();
+    }
+
+    /// <summary>Every kernel there is, the one of <see cref="TryFind"/> first.</summary>
+    public IReadOnlyList<GuestKernel> All()
+    {
+        string[] places = _named is null ? Directories : [_named, .. Directories];
+        var others = places.Where(Directory.Exists).SelectMany(Directory.EnumerateDirectories).Select(FromDirectory);
+        return [.. new[] { TryFind() }.Concat(others.OrderBy(kernel => kernel?.Path, StringComparer.Ordinal)).OfType<GuestKernel>().DistinctBy(kernel => kernel.Path)];
     }
 
     private string[] Directories =>
@@ -59,9 +71,13 @@ public sealed class KernelCatalog
             : null;
 
     private static GuestKernel? Newest(IEnumerable<GuestKernel?> kernels) =>
-        kernels.OfType<GuestKernel>().OrderByDescending(k => k.Release, ReleaseComparer.Instance).FirstOrDefault();
+        kernels.OfType<GuestKernel>()
+            .OrderByDescending(kernel => char.IsAsciiDigit(kernel.Release[0]))
+            .ThenByDescending(kernel => kernel.Release, ReleaseComparer.Instance)
+            .FirstOrDefault();
 
-    private static GuestKernel? FromDirectory(string directory)
+    /// <summary>The kernel of one directory; null when it has none.</summary>
+    internal static GuestKernel? FromDirectory(string directory)
     {
         foreach (var name in (string[])["vmlinuz", "vmlinux"])
         {

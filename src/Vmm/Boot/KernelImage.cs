@@ -19,6 +19,10 @@ public static class KernelImage
     private const int PayloadLengthAt = 0x24c;
     private const int FirstVersionWithPayload = 0x208;
 
+    private const uint ZstdMagic = 0xfd2fb528;
+
+    private static ReadOnlySpan<byte> GzipMagic => [0x1f, 0x8b];
+
     private static ReadOnlySpan<byte> ElfMagic => [0x7f, (byte)'E', (byte)'L', (byte)'F'];
 
     public static bool IsElf(ReadOnlySpan<byte> image) => image.StartsWith(ElfMagic);
@@ -58,6 +62,23 @@ public static class KernelImage
     {
         if (IsElf(image))
             return image.ToArray();
+        var elf = Unpack(PayloadOf(image));
+        if (!IsElf(elf))
+            throw new InvalidDataException("the bzImage holds no ELF");
+        return elf;
+    }
+
+    /// <summary>Whether <see cref="ExtractElf"/> knows the packer; a bzImage unpacks itself, so that it may boot all the same.</summary>
+    /// <exception cref="InvalidDataException">It is no bzImage, or truncated.</exception>
+    public static bool CanExtract(ReadOnlySpan<byte> image)
+    {
+        var payload = PayloadOf(image);
+        return IsElf(payload) || payload.StartsWith(GzipMagic)
+            || BinaryPrimitives.ReadUInt32LittleEndian(payload) is Lz4Legacy.Magic or ZstdMagic;
+    }
+
+    private static ReadOnlySpan<byte> PayloadOf(ReadOnlySpan<byte> image)
+    {
         if (image.Length < PayloadLengthAt + 4 || !image[BootMagicAt..].StartsWith("HdrS"u8))
             throw new InvalidDataException("neither a bzImage nor an ELF");
         if (BinaryPrimitives.ReadUInt16LittleEndian(image[VersionAt..]) < FirstVersionWithPayload)
@@ -67,17 +88,14 @@ public static class KernelImage
         long length = BinaryPrimitives.ReadUInt32LittleEndian(image[PayloadLengthAt..]);
         if (length < 8 || offset + length > image.Length)
             throw new InvalidDataException("the bzImage is truncated");
-        var elf = Unpack(image.Slice((int)offset, (int)length));
-        if (!IsElf(elf))
-            throw new InvalidDataException("the bzImage holds no ELF");
-        return elf;
+        return image.Slice((int)offset, (int)length);
     }
 
     private static byte[] Unpack(ReadOnlySpan<byte> payload)
     {
         if (IsElf(payload))
             return payload.ToArray();
-        if (payload.StartsWith((ReadOnlySpan<byte>)[0x1f, 0x8b]))
+        if (payload.StartsWith(GzipMagic))
             return Inflate(s => new GZipStream(s, CompressionMode.Decompress), payload);
 
         // The other packers have the unpacked length appended (kernel: scripts/Makefile.lib, size_append).
@@ -88,7 +106,7 @@ public static class KernelImage
         return BinaryPrimitives.ReadUInt32LittleEndian(payload) switch
         {
             Lz4Legacy.Magic => Lz4Legacy.Unpack(body, (int)size),
-            0xfd2fb528 => Inflate(s => new DecompressionStream(s), body),
+            ZstdMagic => Inflate(s => new DecompressionStream(s), body),
             _ => throw new InvalidDataException("the kernel is packed with something else than gzip, LZ4 or zstd: use an uncompressed vmlinux"),
         };
     }

@@ -10,23 +10,30 @@ internal static class ModuleFiles
     private const int SignatureInfoLength = 12;
 
     /// <summary>The modules there are files for, in load order; the others are built into the kernel.</summary>
+    /// <param name="directory">Looked through to any depth; null: there are none.</param>
+    public static List<(GuestModule Module, string Path)> Find(string? directory)
+    {
+        if (directory is null)
+            return [];
+        var files = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach (var path in Directory.EnumerateFiles(directory, "*.ko*", SearchOption.AllDirectories))
+            files.TryAdd(NameOf(path), path);
+        return [.. GuestModules.InLoadOrder.Where(module => files.ContainsKey(module.Name)).Select(module => (module, files[module.Name]))];
+    }
+
+    /// <summary>A module's file may be spelled with '-' or '_'; the kernel knows it with '_'.</summary>
+    public static string NameOf(string path)
+    {
+        var file = Path.GetFileName(path);
+        var end = file.IndexOf(".ko", StringComparison.Ordinal);
+        return (end < 0 ? file : file[..end]).Replace('-', '_');
+    }
+
     public static async Task<List<(GuestModule Module, byte[] Content)>> ReadAsync(string? directory, CancellationToken cancellationToken)
     {
         var found = new List<(GuestModule, byte[])>();
-        if (directory is null)
-            return found;
-        var files = new Dictionary<string, string>(StringComparer.Ordinal);
-        foreach (var path in Directory.EnumerateFiles(directory, "*.ko*", SearchOption.AllDirectories))
-        {
-            var file = Path.GetFileName(path);
-            // A module's file may be spelled with either; the kernel knows it with '_'.
-            files.TryAdd(file[..file.IndexOf(".ko", StringComparison.Ordinal)].Replace('-', '_'), path);
-        }
-        foreach (var module in GuestModules.InLoadOrder)
-        {
-            if (files.TryGetValue(module.Name, out var path))
-                found.Add((module, WithoutSignature(await ReadFileAsync(path, cancellationToken))));
-        }
+        foreach (var (module, path) in Find(directory))
+            found.Add((module, WithoutSignature(await ReadFileAsync(path, cancellationToken))));
         return found;
     }
 
