@@ -3,7 +3,7 @@ using Ravel.Agent.Capacity;
 using Ravel.Agent.Hosting;
 using Ravel.Agent.Instances;
 using Ravel.Agent.Logs;
-using Ravel.Vmm;
+using Ravel.Vmm.Kernels;
 
 namespace Ravel.Agent;
 
@@ -20,7 +20,7 @@ public sealed record AgentOptions
     public required string Cgroup { get; init; }
 
     /// <summary>What guests boot.</summary>
-    public required Func<CancellationToken, Task<BootSource>> Boot { get; init; }
+    public required IGuestKernels Kernels { get; init; }
 
     /// <summary>Size of the writable disk of a machine that does not say.</summary>
     public long DefaultDiskMib { get; init; } = 1024;
@@ -33,6 +33,9 @@ public sealed record AgentOptions
 
     /// <summary>Largest image archive taken by an import, in bytes.</summary>
     public long MaxImportBytes { get; init; } = 64L * 1024 * 1024 * 1024;
+
+    /// <summary>Largest kernel taken, with its modules, in bytes.</summary>
+    public long MaxKernelBytes { get; init; } = 512L * 1024 * 1024;
 
     public InstanceOptions Instances { get; init; } = new();
 
@@ -49,11 +52,11 @@ public sealed record AgentOptions
     internal string ImportsDirectory => Path.Combine(AgentDirectory, "imports");
 
     /// <summary>The options of an agent that runs in a slot of the host.</summary>
-    public static AgentOptions For(HostSlot slot, string dataDirectory, Func<CancellationToken, Task<BootSource>> boot) => new()
+    public static AgentOptions For(HostSlot slot, string dataDirectory, IGuestKernels kernels) => new()
     {
         DataDirectory = dataDirectory,
         RunDirectory = slot.RunDirectory,
         Cgroup = slot.Number.ToString(CultureInfo.InvariantCulture),
-        Boot = boot,
+        Kernels = kernels,
     };
 }

@@ -85,13 +85,14 @@ internal sealed class NodeAgent : IHostedService, IAsyncDisposable
         var promised = _journal.Contents.Machines.Sum(machine => machine.Held().DiskMib);
         var ledger = new CapacityLedger(HostCapacity.Read(_options.DataDirectory, promised, _options.Capacity));
         _machines = new NodeMachines(services, _journal, ledger);
-        _images.KeepFor(() => _machines.Records.Select(record => record.ImageDigest).OfType<string>().ToHashSet(StringComparer.Ordinal));
+        _images.KeepFor(() => _machines.Records.Select(record => record.Disk?.ImageDigest).OfType<string>().ToHashSet(StringComparer.Ordinal));
         // Archives that an agent was killed over.
         if (Directory.Exists(_options.ImportsDirectory))
             Directory.Delete(_options.ImportsDirectory, recursive: true);
         Probe = await _driver.ProbeAsync(cancellationToken);
         foreach (var problem in Probe.Problems)
             _logger.LogWarning("{Subject}: {Message} ({Remedy})", problem.Subject, problem.Message, problem.Remedy);
+        await _options.Kernels.PruneAsync(KernelUse.Paths(_journal.Contents.Machines), cancellationToken);
         await new AgentRecovery(services, _journal, _machines).RunAsync(cancellationToken);
         await CollectImagesAsync(cancellationToken);
         _reconciler = new ReconcilerLoop(

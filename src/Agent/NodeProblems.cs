@@ -6,6 +6,7 @@ using Ravel.Contracts.Node;
 using Ravel.Durable.Mailboxes;
 using Ravel.Images;
 using Ravel.Link;
+using Ravel.Vmm.Kernels;
 
 namespace Ravel.Agent;
 
@@ -34,6 +35,7 @@ internal static class NodeProblems
     {
         InstanceException e => Problem(e.Code, e.Message),
         ImageException e => Problem(e.Code, e.Message),
+        KernelException e => Problem(e.Code, e.Message),
         JournalFullException e => Problem(ProblemCodes.DiskFull, e.Message),
         JournalException e => Problem(ProblemCodes.Internal, e.Message),
         MailboxFullException e => Problem(ProblemCodes.NodeUnavailable, e.Message),
@@ -48,10 +50,10 @@ internal static class NodeProblems
 
     private static StatusCode StatusOf(string code) => code switch
     {
-        ProblemCodes.InvalidRequest or ProblemCodes.ImageInvalid => StatusCode.InvalidArgument,
-        ProblemCodes.MachineNotFound or ProblemCodes.ImageNotFound or ProblemCodes.NotFound => StatusCode.NotFound,
-        ProblemCodes.InsufficientCapacity or ProblemCodes.IllegalState or ProblemCodes.ImageInUse or ProblemCodes.ImageDamaged
-            or ProblemCodes.PortTaken =>
+        ProblemCodes.InvalidRequest or ProblemCodes.ImageInvalid or ProblemCodes.KernelInvalid => StatusCode.InvalidArgument,
+        ProblemCodes.MachineNotFound or ProblemCodes.ImageNotFound or ProblemCodes.KernelNotFound or ProblemCodes.NotFound => StatusCode.NotFound,
+        ProblemCodes.InsufficientCapacity or ProblemCodes.IllegalState or ProblemCodes.ImageInUse or ProblemCodes.ImageDamaged or ProblemCodes.PortTaken
+            or ProblemCodes.KernelInUse or ProblemCodes.NameTaken or ProblemCodes.KernelBuildFailed =>
             StatusCode.FailedPrecondition,
         ProblemCodes.RegistryUnauthorized => StatusCode.PermissionDenied,
         ProblemCodes.DiskFull or ProblemCodes.PayloadTooLarge => StatusCode.ResourceExhausted,

@@ -68,6 +68,10 @@ internal sealed partial class NodeService : Node.NodeBase
             throw SpecRules.Invalid("desired is unknown");
         if (request.Desired != DesiredState.Destroyed)
             SpecRules.Check(request.Spec);
+        // Until the machine is in the journal, nothing else says that the kernel is wanted.
+        using var kernel = request.Desired != DesiredState.Destroyed && request.Spec.Kernel.Length > 0
+            ? await _agent.Options.Kernels.LeaseAsync(request.Spec.Kernel, context.CancellationToken)
+            : null;
         var put = new InstanceEvent.Put(machine, request.Generation, request.Desired, Normalize(request.Spec), request.Force);
         return await _agent.Machines.PutAsync(put, request.ReservationId.Length == 0 ? null : request.ReservationId);
     });

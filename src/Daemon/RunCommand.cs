@@ -12,6 +12,7 @@ using Ravel.Images;
 using Ravel.Linux.Processes;
 using Ravel.Vmm;
 using Ravel.Vmm.Boot;
+using Ravel.Vmm.Kernels;
 
 namespace Ravel.Daemon;
 
@@ -77,9 +78,9 @@ internal static class RunCommand
         var builder = CreateBuilder();
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.ListenUnixSocket(socket, listen => listen.Protocols = HttpProtocols.Http2));
         var vmm = VmmOptions.FromEnvironment(Environment.GetEnvironmentVariable) with { Driver = options.Vmm };
-        var boot = new GuestBoot(new KernelCatalog(options.KernelDirectory), options.DataDirectory, options.InitPath);
+        var kernels = new GuestKernels(new KernelCatalog(options.KernelDirectory), options.DataDirectory, options.InitPath, TimeProvider.System);
         var images = await ImageStore.OpenAsync(
-            new ImageStoreOptions { DataDirectory = options.DataDirectory, MaxBytes = ImageBytes(options) }, TimeProvider.System, CancellationToken.None);
+            new ImageStoreOptions { DataDirectory = options.DataDirectory }, TimeProvider.System, CancellationToken.None);
         builder.Services
             .AddSingleton(TimeProvider.System)
             .AddSingleton(slot)
@@ -88,19 +89,11 @@ internal static class RunCommand
             .AddSingleton<INodeNetwork>(services => services.GetRequiredService<NodeNetwork>())
             .AddSingleton(VmmDrivers.Create(vmm))
             .AddSingleton<IImageStore>(images)
-            .AddAgent(AgentOptions.For(slot, options.DataDirectory, boot.PrepareAsync));
+            .AddAgent(AgentOptions.For(slot, options.DataDirectory, kernels));
         var app = builder.Build();
         app.MapAgent();
         return app;
     }
-
-    /// <summary>Half of the disk leaves the other half to machines, for a host of which nothing else is known.</summary>
-    private static long? ImageBytes(RunOptions options) => options.ImageLimit switch
-    {
-        null => new DriveInfo(options.DataDirectory).TotalSize / 2,
-        0 => null,
-        var bytes => bytes,
-    };
 
     private static WebApplication BuildServer(RunOptions options, string nodeSocket)
     {

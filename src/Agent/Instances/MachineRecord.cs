@@ -4,6 +4,7 @@ using Ravel.Contracts.Ids;
 using Ravel.Contracts.Node;
 using Ravel.Durable.Workflows;
 using Ravel.Vmm;
+using Ravel.Vmm.Kernels;
 
 namespace Ravel.Agent.Instances;
 
@@ -62,11 +63,6 @@ internal sealed record MachineRecord
     public InstanceRecord? Instance { get; init; }
 
     public InstanceState? State => Instance?.State;
-
-    /// <summary>The image whose root file system it has, also at rest: its disk fits no other.</summary>
-    public string? ImageDigest => Instance is { State: not (InstanceState.Ended or InstanceState.Destroying), Facts.ImageDigest: { } running }
-        ? running
-        : Disk?.ImageDigest;
 
     /// <summary>What this machine takes from the node in its present state.</summary>
     public NodeShare Held()
@@ -139,6 +135,17 @@ internal sealed record StartFacts
 
     /// <summary>The VMM holds restored memory, and may not have been told to go on yet.</summary>
     public bool IsRestored { get; init; }
+
+    /// <summary>What it booted.</summary>
+    public BootedKernel? Kernel { get; init; }
+}
+
+/// <param name="Digest">Of the kernel.</param>
+/// <param name="KernelPath">Its file.</param>
+/// <param name="InitramfsPath">What was booted with it.</param>
+internal sealed record BootedKernel(string Digest, string KernelPath, string InitramfsPath)
+{
+    public static BootedKernel Of(PreparedKernel kernel) => new(kernel.Digest, kernel.Boot.KernelPath, kernel.Boot.InitramfsPath);
 }
 
 /// <param name="Code">128+N for signal N.</param>

@@ -4,6 +4,7 @@ using Ravel.Contracts.Api;
 using Ravel.Images;
 using Ravel.Linux.Processes;
 using Ravel.Vmm;
+using Ravel.Vmm.Kernels;
 
 namespace Ravel.Agent.Instances;
 
@@ -19,6 +20,7 @@ internal static class ProblemOf
         InstanceException e => new InstanceProblem(e.Code, e.Message),
         ImageException e => new InstanceProblem(e.Code, e.Message),
         NetworkException e => new InstanceProblem(e.Code, e.Message),
+        KernelException e => new InstanceProblem(e.Code, e.Message),
         VmmException e => new InstanceProblem(ProblemCodes.VmmFailed, e.Message),
         IOException e when IsFull(e) => new InstanceProblem(ProblemCodes.DiskFull, $"The node's disk is full: {e.Message}"),
         CommandException e when e.Message.Contains("No space left", StringComparison.Ordinal) =>

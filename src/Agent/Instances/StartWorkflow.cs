@@ -131,7 +131,10 @@ internal sealed class StartWorkflow
         if (image.IsDamaged)
             throw new ImageException(ProblemCodes.ImageDamaged, $"The root file system of {context.Spec.Image} is damaged; pull or import the image again.");
         var network = context.Facts.Network!;
-        var boot = await _services.Options.Boot(cancellationToken);
+        // Memory goes on with the kernel it was saved with.
+        var saved = context.Facts.Memory is null ? null : context.Facts.Kernel;
+        using var prepared = await _services.Options.Kernels.PrepareAsync(saved?.Digest ?? context.Spec.Kernel, cancellationToken);
+        var kernel = saved is not null && File.Exists(saved.InitramfsPath) ? saved : BootedKernel.Of(prepared);
         // A launch that was begun before a crash may have left a VMM nobody knows of.
         if (Directory.Exists(runDirectory))
             await _services.Driver.PurgeAsync(id, runDirectory, cancellationToken);
@@ -143,7 +146,7 @@ internal sealed class StartWorkflow
                 RunDirectory = runDirectory,
                 Cpus = (int)context.Spec.Cpus,
                 MemoryMib = (int)context.Spec.MemoryMib,
-                Boot = boot,
+                Boot = new BootSource(kernel.KernelPath, kernel.InitramfsPath),
                 Drives =
                 [
                     new Drive("rootfs", image.RootfsPath, ReadOnly: true),
@@ -158,7 +161,13 @@ internal sealed class StartWorkflow
             cancellationToken);
         return context with
         {
-            Facts = context.Facts with { Vmm = _resources.Vmm.Record, Memory = null, IsRestored = context.Facts.Memory is not null },
+            Facts = context.Facts with
+            {
+                Vmm = _resources.Vmm.Record,
+                Kernel = kernel,
+                Memory = null,
+                IsRestored = context.Facts.Memory is not null,
+            },
         };
     }
 

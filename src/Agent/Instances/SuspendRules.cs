@@ -56,7 +56,7 @@ internal static class SuspendRules
             State = InstanceState.Starting,
             Generation = machine.Generation,
             Position = context.FirstStep,
-            Facts = new StartFacts { ImageDigest = instance.Facts.ImageDigest, Disk = instance.Facts.Disk, Memory = instance.Facts.Memory },
+            Facts = new StartFacts { ImageDigest = instance.Facts.ImageDigest, Disk = instance.Facts.Disk, Memory = instance.Facts.Memory, Kernel = instance.Facts.Kernel },
             StartedAt = null,
             Deadline = null,
             IsStopRequested = false,

@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using Ravel.Agent.Guests;
 using Ravel.Contracts.Api;
 using Ravel.Contracts.Node;
+using Ravel.Vmm.Kernels;
 
 namespace Ravel.Agent.Machines;
 
@@ -29,6 +30,8 @@ internal static class SpecRules
         Text("app", spec.App, MaxName, mayBeEmpty: true);
         Text("name", spec.Name, MaxName, mayBeEmpty: true);
         Text("image", spec.Image, MaxText, mayBeEmpty: false);
+        if (spec.Kernel.Length > 0 && !KernelReference.IsDigest(spec.Kernel))
+            throw Invalid("kernel must be a digest, sha256: and 64 hexadecimal digits, or empty");
         Text("user", spec.User, MaxName, mayBeEmpty: true);
         Text("working_directory", spec.WorkingDirectory, MaxText, mayBeEmpty: true);
         if (spec.Hostname.Length > MaxHostname || spec.Hostname.Any(c => !char.IsAsciiLetterOrDigit(c) && c is not '-' and not '.'))

@@ -44,6 +44,8 @@ internal sealed class AgentFixture : IAsyncDisposable
 
     public FakeNodeNetwork Network { get; } = new();
 
+    public FakeGuestKernels Kernels { get; } = new();
+
     public InstanceOptions Instances { get; set; } = new()
     {
         RestartBackoff = new BackoffPolicy(TimeSpan.FromMilliseconds(1), 2, TimeSpan.FromMilliseconds(20)),
@@ -80,13 +82,14 @@ internal sealed class AgentFixture : IAsyncDisposable
         DataDirectory = Path.Combine(_root, "data"),
         RunDirectory = RunDirectory,
         Cgroup = "0",
-        Boot = _ => Task.FromResult(new BootSource("/fake/kernel", "/fake/initramfs")),
+        Kernels = Kernels,
         DefaultDiskMib = 16,
         Instances = Instances,
         Capacity = Capacity,
         Logs = Logs,
         BootIdFile = BootIdFile,
         MaxImportBytes = 1024,
+        MaxKernelBytes = 1 << 20,
     };
 
     public async Task<AgentFixture> StartAsync()
