@@ -1,5 +1,6 @@
 using Ravel.Cli.Daemon;
 using Ravel.Cli.Images;
+using Ravel.Cli.Kernels;
 using Ravel.Cli.Machines;
 using Ravel.Cli.Namespaces;
 using Ravel.Cli.Output;
@@ -48,6 +49,7 @@ internal static class RootCommands
             InspectionCommands.Inspect(),
             InspectionCommands.Events(),
             ImageCommands.Create(),
+            KernelCommands.Create(),
             NamespaceCommands.Create(),
             TokenCommands.Create(),
             CompletionCommands.Script(),

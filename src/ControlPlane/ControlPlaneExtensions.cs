@@ -11,6 +11,7 @@ using Microsoft.Extensions.Logging;
 using Ravel.Contracts.Api;
 using Ravel.ControlPlane.Apps;
 using Ravel.ControlPlane.Images;
+using Ravel.ControlPlane.Kernels;
 using Ravel.ControlPlane.Machines;
 using Ravel.ControlPlane.Namespaces;
 using Ravel.ControlPlane.Nodes;
@@ -64,6 +65,7 @@ public static class ControlPlaneExtensions
         v1.MapApps();
         v1.MapMachines();
         v1.MapImages();
+        v1.MapKernels();
         endpoints.MapOpenApiDocument();
     }
 

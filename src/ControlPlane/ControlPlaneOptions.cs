@@ -27,6 +27,9 @@ public sealed record ControlPlaneOptions
     /// <summary>Largest image archive that <c>/v1/images/import</c> takes, in bytes.</summary>
     public long MaxImportBytes { get; init; } = 64L << 30;
 
+    /// <summary>Largest kernel, with its modules, that <c>/v1/kernels</c> takes, in bytes.</summary>
+    public long MaxKernelBytes { get; init; } = 512L << 20;
+
     /// <exception cref="ArgumentException">A value no server could run with; names the setting.</exception>
     internal void Validate()
     {
@@ -38,5 +41,6 @@ public sealed record ControlPlaneOptions
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(ReservationTtl, TimeSpan.Zero);
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(NodeCallTimeout, TimeSpan.Zero);
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(MaxImportBytes, 0);
+        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(MaxKernelBytes, 0);
     }
 }

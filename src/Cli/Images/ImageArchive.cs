@@ -32,18 +32,19 @@ internal static class ImageArchive
         throw CliException.Usage(path, "there is no such file or directory");
     }
 
-    public static HttpContent Open(string path)
+    public static HttpContent Open(string path) => Directory.Exists(path) && !File.Exists(Path.Combine(path, "index.json"))
+        ? throw CliException.Usage(path, "is no image in the OCI layout: it has no index.json", "give a layout directory, or an oci-archive or docker-archive file")
+        : OpenFileOrTree(path);
+
+    /// <summary>A file, standard input for <c>-</c>, or a directory as a tar.</summary>
+    internal static HttpContent OpenFileOrTree(string path)
     {
         try
         {
             if (path == "-")
                 return new StreamContent(Console.OpenStandardInput());
             if (Directory.Exists(path))
-            {
-                return File.Exists(Path.Combine(path, "index.json"))
-                    ? new LayoutContent(path)
-                    : throw CliException.Usage(path, "is no image in the OCI layout: it has no index.json", "give a layout directory, or an oci-archive or docker-archive file");
-            }
+                return new TreeContent(path);
             return new StreamContent(new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 17, FileOptions.SequentialScan));
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
@@ -56,8 +57,8 @@ internal static class ImageArchive
         }
     }
 
-    /// <summary>The files of an OCI layout as an uncompressed tar, in the order of their names, without anything of this host in it.</summary>
-    internal static async Task WriteLayoutAsync(string directory, Stream to, CancellationToken cancellationToken)
+    /// <summary>The files of a directory as an uncompressed tar, in the order of their names, without anything of this host in it.</summary>
+    internal static async Task WriteTreeAsync(string directory, Stream to, CancellationToken cancellationToken)
     {
         await using var tar = new TarWriter(to, TarEntryFormat.Pax, leaveOpen: true);
         var files = Directory.EnumerateFiles(directory, "*", new EnumerationOptions
@@ -80,13 +81,13 @@ internal static class ImageArchive
         }
     }
 
-    private sealed class LayoutContent(string directory) : HttpContent
+    private sealed class TreeContent(string directory) : HttpContent
     {
         protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) =>
-            WriteLayoutAsync(directory, stream, CancellationToken.None);
+            WriteTreeAsync(directory, stream, CancellationToken.None);
 
         protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context, CancellationToken cancellationToken) =>
-            WriteLayoutAsync(directory, stream, cancellationToken);
+            WriteTreeAsync(directory, stream, cancellationToken);
 
         protected override bool TryComputeLength(out long length)
         {

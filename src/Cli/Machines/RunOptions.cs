@@ -21,6 +21,8 @@ internal sealed class RunOptions
     public Option<int?> Disk { get; } = CliOptions.Parsed<int?>(
         "--disk", "SIZE", "Size of the writable disk: 2g", text => Values.Mebibytes(text));
 
+    public Option<string?> Kernel { get; } = CliOptions.Text("--kernel", "NAME", "Kernel to boot, see `ravel kernel ls` (default the host's default)");
+
     public Option<string[]> Env { get; } = CliOptions.Texts("--env", "KEY[=VALUE]", "Set a variable, or pass on your own", "-e");
 
     public Option<string[]> EnvFile { get; } = CliOptions.Texts("--env-file", "FILE", "Read variables from a file, one KEY=VALUE a line");
@@ -56,6 +58,7 @@ internal sealed class RunOptions
     public RunOptions()
     {
         Image.CompletionSources.Add(Completions.Images);
+        Kernel.CompletionSources.Add(Completions.Kernels);
         Restart.CompletionSources.Add("no", "on-failure", "always");
     }
 
@@ -63,7 +66,7 @@ internal sealed class RunOptions
     {
         foreach (var option in new Option[]
         {
-            Name, App, Cpus, Memory, Disk, Env, EnvFile, Publish, Remove, Pull, Restart, Entrypoint, User, WorkingDirectory,
+            Name, App, Cpus, Memory, Disk, Kernel, Env, EnvFile, Publish, Remove, Pull, Restart, Entrypoint, User, WorkingDirectory,
             StopSignal, StopTimeout, Label,
         })
         {
@@ -95,9 +98,9 @@ internal sealed class RunOptions
     };
 
     private GuestSize? Guest(Session session) =>
-        session.Get(Cpus) is null && session.Get(Memory) is null && session.Get(Disk) is null
+        session.Get(Cpus) is null && session.Get(Memory) is null && session.Get(Disk) is null && session.Get(Kernel) is null
             ? null
-            : new GuestSize { Cpus = session.Get(Cpus), MemoryMb = session.Get(Memory), DiskMb = session.Get(Disk) };
+            : new GuestSize { Cpus = session.Get(Cpus), MemoryMb = session.Get(Memory), DiskMb = session.Get(Disk), Kernel = session.Get(Kernel) };
 
     private InitConfig? Init(Session session)
     {

@@ -18,6 +18,9 @@ internal static class Completions
     public static IEnumerable<CompletionItem> Images(CompletionContext context) => Ask(context, async (api, cancellationToken) =>
         (await api.ListImagesAsync(cancellationToken)).Images.SelectMany(image => image.References).Select(reference => new CompletionItem(ImageName.Familiar(reference))));
 
+    public static IEnumerable<CompletionItem> Kernels(CompletionContext context) => Ask(context, async (api, cancellationToken) =>
+        (await api.ListKernelsAsync(cancellationToken)).Kernels.Select(kernel => new CompletionItem(kernel.Name, detail: kernel.Release)));
+
     private static IEnumerable<CompletionItem> Ask(
         CompletionContext context, Func<ApiClient, CancellationToken, Task<IEnumerable<CompletionItem>>> ask)
     {

@@ -132,6 +132,12 @@ public sealed record GuestSize
 
     /// <summary>Ravel's addition: size of the writable disk in MiB.</summary>
     public int? DiskMb { get; init; }
+
+    /// <summary>
+    /// Ravel's addition: the kernel, by name or digest; absent, the node's default at each start. Shown as <c>NAME@DIGEST</c>: the
+    /// digest is kept, so that the machine boots the same kernel again.
+    /// </summary>
+    public string? Kernel { get; init; }
 }
 
 /// <summary>Overrides of the image's process. <c>Exec</c> replaces entrypoint and command.</summary>

@@ -131,76 +131,6 @@ public sealed record Image
     /// <summary>Bytes of the rootfs.</summary>
     public required long Size { get; init; }
     public required DateTimeOffset CreatedAt { get; init; }
-
-    /// <summary>When a pull or a start last asked for it.</summary>
-    public DateTimeOffset? LastUsedAt { get; init; }
-
-    /// <summary>Ids of the machines that have it for their root file system, also of those at rest.</summary>
-    public IReadOnlyList<string> Machines { get; init; } = [];
-
-    /// <summary>Came from a file; such an image goes only when asked to.</summary>
-    public bool Imported { get; init; }
-
-    /// <summary>Its rootfs is not what was built; the next pull replaces it.</summary>
-    public bool Damaged { get; init; }
-}
-
-/// <summary>All there is to know of an image.</summary>
-public sealed record ImageDetails
-{
-    public required Image Image { get; init; }
-
-    /// <summary>sha256:HEX of the rootfs file.</summary>
-    public required string RootfsDigest { get; init; }
-
-    /// <summary>What it was built from, base first.</summary>
-    public required IReadOnlyList<ImageLayer> Layers { get; init; }
-    public required ImageRunConfig Config { get; init; }
-}
-
-/// <summary><c>Size</c>: bytes as they are stored in the registry or archive.</summary>
-public sealed record ImageLayer(string Digest, long Size);
-
-/// <summary>How an image says it is to be run (OCI image specification, config.md).</summary>
-public sealed record ImageRunConfig
-{
-    public string Architecture { get; init; } = "";
-    public IReadOnlyList<string> Entrypoint { get; init; } = [];
-    public IReadOnlyList<string> Cmd { get; init; } = [];
-
-    /// <summary>NAME=VALUE.</summary>
-    public IReadOnlyList<string> Env { get; init; } = [];
-    public string User { get; init; } = "";
-    public string WorkingDir { get; init; } = "";
-    public string StopSignal { get; init; } = "";
-    public IReadOnlyList<string> ExposedPorts { get; init; } = [];
-    public IReadOnlyList<string> Volumes { get; init; } = [];
-    public IReadOnlyDictionary<string, string> Labels { get; init; } = new Dictionary<string, string>();
-}
-
-/// <summary><c>All</c>: also images with a name. <c>DryRun</c>: only say which.</summary>
-public sealed record PruneImagesRequest
-{
-    public bool All { get; init; }
-    public bool DryRun { get; init; }
-}
-
-public sealed record PrunedImages(IReadOnlyList<Image> Removed, long FreedBytes);
-
-/// <summary><c>Reference</c>: an image by reference, digest or unique prefix; all when absent.</summary>
-public sealed record VerifyImagesRequest
-{
-    public string? Reference { get; init; }
-}
-
-/// <summary>One line of a verification (<c>application/x-ndjson</c>): an image, damaged or not, or the problem that ended it.</summary>
-public sealed record VerifiedImage
-{
-    public Image? Image { get; init; }
-
-    /// <summary>What is wrong; absent when the image is as it was built.</summary>
-    public string? Damage { get; init; }
-    public Problem? Problem { get; init; }
 }
 
 public sealed record ImageList(IReadOnlyList<Image> Images);
@@ -223,6 +153,55 @@ public sealed record PullProgress
 }
 
 public sealed record RemovedImages(IReadOnlyList<string> Removed);
+
+/// <summary>A kernel that machines can boot.</summary>
+public sealed record Kernel
+{
+    /// <summary><c>sha256:…</c> of the kernel's file; with modules, of the list of its files and their digests.</summary>
+    public required string Digest { get; init; }
+    public required string Name { get; init; }
+
+    /// <summary>What it calls itself, e.g. <c>6.1.0-56-cloud-amd64</c>.</summary>
+    public required string Release { get; init; }
+
+    /// <summary><c>bzimage</c> or <c>elf</c>.</summary>
+    public required string Format { get; init; }
+
+    /// <summary>Bytes of kernel and modules.</summary>
+    public required long Size { get; init; }
+
+    /// <summary>Modules that a guest loads with it; 0 when everything is built in.</summary>
+    public required int Modules { get; init; }
+
+    /// <summary><c>host</c>, <c>added</c> or <c>built</c>.</summary>
+    public required string Origin { get; init; }
+    public required DateTimeOffset CreatedAt { get; init; }
+    public required bool Default { get; init; }
+
+    /// <summary>Machines that name it, or run on it now.</summary>
+    public required int Machines { get; init; }
+}
+
+public sealed record KernelList(IReadOnlyList<Kernel> Kernels);
+
+/// <summary>One line of a build's progress (<c>application/x-ndjson</c>); the last has <see cref="Kernel"/> or <see cref="Problem"/>.</summary>
+public sealed record KernelProgress
+{
+    /// <summary>wait, source, unpack, configure, compile or store.</summary>
+    public string? Phase { get; init; }
+    public int? Done { get; init; }
+
+    /// <summary>About how many steps the phase has.</summary>
+    public int? Total { get; init; }
+    public Kernel? Kernel { get; init; }
+    public Problem? Problem { get; init; }
+}
+
+public sealed record SetDefaultKernelRequest
+{
+    /// <summary>Name, digest, unique prefix of a digest, or <c>stock</c> for the host's own.</summary>
+    public required string Kernel { get; init; }
+}
 
 public sealed record Namespace
 {
@@ -324,16 +303,14 @@ public sealed record ClientConfig
 [JsonSerializable(typeof(ExecControl))]
 [JsonSerializable(typeof(LogLine))]
 [JsonSerializable(typeof(ImageList))]
-[JsonSerializable(typeof(ImageDetails))]
-[JsonSerializable(typeof(IReadOnlyList<ImageDetails>))]
-[JsonSerializable(typeof(PruneImagesRequest))]
-[JsonSerializable(typeof(PrunedImages))]
-[JsonSerializable(typeof(VerifyImagesRequest))]
-[JsonSerializable(typeof(VerifiedImage))]
 [JsonSerializable(typeof(PullImageRequest))]
 [JsonSerializable(typeof(PullProgress))]
 [JsonSerializable(typeof(RemovedImages))]
 [JsonSerializable(typeof(Image))]
+[JsonSerializable(typeof(KernelList))]
+[JsonSerializable(typeof(Kernel))]
+[JsonSerializable(typeof(KernelProgress))]
+[JsonSerializable(typeof(SetDefaultKernelRequest))]
 [JsonSerializable(typeof(Namespace))]
 [JsonSerializable(typeof(NamespaceList))]
 [JsonSerializable(typeof(CreateNamespaceRequest))]

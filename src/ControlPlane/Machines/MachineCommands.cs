@@ -1,5 +1,6 @@
 using Ravel.Contracts.Api;
 using Ravel.Contracts.Ids;
+using Ravel.ControlPlane.Kernels;
 using Ravel.ControlPlane.Placement;
 using Ravel.ControlPlane.Problems;
 
@@ -10,7 +11,7 @@ namespace Ravel.ControlPlane.Machines;
 /// node first, because only the node knows whether it fits, and the caller deserves that answer.
 /// </summary>
 internal sealed class MachineCommands(
-    MachineStore machines, MachineChanges changes, MachineReconciler reconciler, Placer placer, TimeProvider time)
+    MachineStore machines, MachineChanges changes, MachineReconciler reconciler, Placer placer, KernelPins kernels, TimeProvider time)
 {
     private const int NameAttempts = 5;
 
@@ -22,6 +23,7 @@ internal sealed class MachineCommands(
         if (request.Name is not null)
             Names.Check("name", request.Name);
         await machines.CheckNewAsync(tenant, app, request.Name, cancellationToken);
+        request = request with { Config = await kernels.PinAsync(request.Config, cancellationToken) };
 
         var id = MachineId.New().Value;
         var allocation = request.SkipLaunch
@@ -75,6 +77,7 @@ internal sealed class MachineCommands(
         var current = await machines.GetAsync(key, cancellationToken);
         if (request.Name is not null && request.Name != current.Row.Name)
             throw ProblemException.Invalid($"name can't be changed; the machine is '{current.Row.Name}'.");
+        var config = await kernels.PinAsync(request.Config, cancellationToken);
 
         await machines.ChangeAsync(
             key,
@@ -82,7 +85,7 @@ internal sealed class MachineCommands(
             (row, now) =>
             {
                 var intent = Judge(row, MachineLifecycle.Update(row.Intent(), row.Sighting(), launch: !request.SkipLaunch));
-                row.Config = MachineRowMapping.WriteConfig(request.Config);
+                row.Config = MachineRowMapping.WriteConfig(config);
                 row.Take(intent, now);
             },
             cancellationToken);

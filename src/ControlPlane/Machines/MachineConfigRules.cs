@@ -21,6 +21,7 @@ internal static class MachineConfigRules
     public const int MaxMetadataValue = 4096;
     private const int MaxPorts = 64;
     private const int MaxStopSeconds = 3600;
+    private const int MaxKernelReference = 256;
 
     /// <summary>Members of the Fly API that change what runs. Dropping one silently would run something else than asked for.</summary>
     private static readonly string[] NotYet =
@@ -122,6 +123,8 @@ internal static class MachineConfigRules
         CheckRange("guest.cpus", guest?.Cpus, 1, 32);
         CheckRange("guest.memory_mb", guest?.MemoryMb, 64, 1 << 20);
         CheckRange("guest.disk_mb", guest?.DiskMb, 16, 64 << 20);
+        if (guest?.Kernel is { } kernel && (kernel.Length is 0 or > MaxKernelReference || kernel.Any(c => c is <= ' ' or >= '\x7f')))
+            throw Broken("guest.kernel", "must be the name or digest of a kernel, see GET /v1/kernels");
         CheckOneOf("guest.cpu_kind", guest?.CpuKind, "shared", "performance");
     }
 

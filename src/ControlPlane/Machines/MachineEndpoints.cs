@@ -5,6 +5,7 @@ using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
 using Ravel.Contracts.Api;
+using Ravel.ControlPlane.Kernels;
 using Ravel.ControlPlane.Nodes;
 using Ravel.ControlPlane.Problems;
 using Ravel.ControlPlane.Tokens;
@@ -23,6 +24,7 @@ internal static class MachineEndpoints
     public static IServiceCollection AddMachines(this IServiceCollection services) => services
         .AddSingleton<MachineStore>()
         .AddSingleton<MachineChanges>()
+        .AddSingleton<KernelPins>()
         .AddSingleton<MachineCommands>()
         .AddSingleton<MachineWaits>()
         .AddSingleton<MachineReconciler>()

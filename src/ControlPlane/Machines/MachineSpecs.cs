@@ -1,5 +1,6 @@
 using Google.Protobuf.WellKnownTypes;
 using Ravel.Contracts.Api;
+using Ravel.ControlPlane.Kernels;
 using Rpc = Ravel.Contracts.Node;
 
 namespace Ravel.ControlPlane.Machines;
@@ -62,6 +63,7 @@ internal static class MachineSpecs
             Restart = Restart(config.Restart),
             Stop = Stop(row, config.StopConfig),
             Tty = config.Init?.Tty ?? false,
+            Kernel = KernelPins.DigestOf(config.Guest?.Kernel),
         };
         foreach (var (name, value) in config.Env ?? new Dictionary<string, string>())
             spec.Environment.Add(new Rpc.EnvironmentVariable { Name = name, Value = value });

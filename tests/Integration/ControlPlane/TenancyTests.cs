@@ -100,9 +100,10 @@ public sealed class TenancyTests : IAsyncLifetime
             new(HttpMethod.Get, "/v1/images"),
             new(HttpMethod.Post, "/v1/images/import") { Content = new ByteArrayContent([1]) },
             new(HttpMethod.Delete, "/v1/images/nginx"),
-            new(HttpMethod.Get, "/v1/images/inspect?reference=nginx"),
-            new(HttpMethod.Post, "/v1/images/prune") { Content = new StringContent("{}", System.Text.Encoding.UTF8, "application/json") },
-            new(HttpMethod.Post, "/v1/images/verify") { Content = new StringContent("{}", System.Text.Encoding.UTF8, "application/json") },
+            new(HttpMethod.Post, "/v1/kernels") { Content = new ByteArrayContent([1]) },
+            new(HttpMethod.Post, "/v1/kernels/build"),
+            new(HttpMethod.Put, "/v1/kernels/default") { Content = Json("""{"kernel":"small"}""") },
+            new(HttpMethod.Delete, "/v1/kernels/small"),
             new(HttpMethod.Post, "/v1/server/shutdown"),
         ];
         foreach (var request in requests)

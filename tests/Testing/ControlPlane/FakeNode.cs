@@ -54,6 +54,10 @@ public sealed partial class FakeNode : IAsyncDisposable
 
     public List<Image> Images { get; } = [];
 
+    public List<Kernel> Kernels { get; } = [];
+
+    public Func<IServerStreamWriter<BuildKernelProgress>, Task>? OnBuild { get; set; }
+
     /// <summary>Archives that were imported: name and bytes.</summary>
     /// <summary>How much shorter an exported archive is than it says.</summary>
     public int MissingExportBytes { get; set; }
@@ -87,6 +91,26 @@ public sealed partial class FakeNode : IAsyncDisposable
     }
 
     public ValueTask DisposeAsync() => new(StopAsync());
+
+    public Kernel AddKernel(string name, ulong bytes)
+    {
+        var kernel = new Kernel
+        {
+            Name = name,
+            Digest = "sha256:" + new string((char)('a' + Kernels.Count), 64),
+            Release = "6.1.0",
+            Format = "elf",
+            Origin = "added",
+            Bytes = bytes,
+            IsDefault = Kernels.Count == 0,
+        };
+        Kernels.Add(kernel);
+        return kernel;
+    }
+
+    public Kernel FindKernel(string reference) =>
+        Kernels.Find(kernel => kernel.Name == reference || kernel.Digest == reference)
+        ?? throw Refusal("kernel-not-found", $"There is no kernel '{reference}' on this host.");
 
     public MachineStatus? StatusOf(string machineId)
     {

@@ -84,30 +84,47 @@ internal sealed class FakeNodeService(FakeNode node) : Node.NodeBase
             : throw FakeNode.Refusal("image-not-found", $"There is no image '{request.Reference}'.");
     }
 
-    public override Task<ImageDetails> InspectImage(InspectImageRequest request, ServerCallContext context) =>
-        node.Images.Find(image => image.References.Contains(request.Reference)) is { } found
-            ? Task.FromResult(new ImageDetails
-            {
-                Image = found,
-                RootfsDigest = "sha256:rootfs",
-                Layers = { new ImageLayer { Digest = "sha256:layer", Bytes = 5 } },
-                Environment = { new EnvironmentVariable { Name = "A", Value = "b=c" } },
-                Labels = { ["title"] = "web" },
-            })
-            : throw FakeNode.Refusal("image-not-found", $"There is no image '{request.Reference}'.");
+    public override Task<ListKernelsResponse> ListKernels(ListKernelsRequest request, ServerCallContext context) =>
+        Task.FromResult(new ListKernelsResponse { Kernels = { node.Kernels } });
 
-    public override Task<PruneImagesResponse> PruneImages(PruneImagesRequest request, ServerCallContext context)
+    public override Task<Kernel> PinKernel(PinKernelRequest request, ServerCallContext context) => Task.FromResult(node.FindKernel(request.Reference));
+
+    public override async Task<Kernel> AddKernel(IAsyncStreamReader<AddKernelChunk> requestStream, ServerCallContext context)
     {
-        var response = new PruneImagesResponse { Removed = { node.Images.Where(image => request.All || image.References.Count == 0) } };
-        if (!request.DryRun)
-            node.Images.RemoveAll(response.Removed.Contains);
-        return Task.FromResult(response);
+        var name = "";
+        using var data = new MemoryStream();
+        await foreach (var chunk in requestStream.ReadAllAsync())
+        {
+            if (chunk.Name.Length > 0)
+                name = chunk.Name;
+            data.Write(chunk.Data.Span);
+        }
+        if (data.Length == 0)
+            throw FakeNode.Refusal("kernel-invalid", "This is no kernel for a guest: it is neither a bzImage nor an ELF.");
+        return node.AddKernel(name, (ulong)data.Length);
     }
 
-    public override async Task VerifyImages(VerifyImagesRequest request, IServerStreamWriter<VerifiedImage> responseStream, ServerCallContext context)
+    public override async Task BuildKernel(BuildKernelRequest request, IServerStreamWriter<BuildKernelProgress> responseStream, ServerCallContext context)
     {
-        foreach (var image in node.Images)
-            await responseStream.WriteAsync(new VerifiedImage { Image = image, Damage = image.Damaged ? "it is another" : "" });
+        if (node.OnBuild is not null)
+            await node.OnBuild(responseStream);
+    }
+
+    public override Task<Kernel> RemoveKernel(RemoveKernelRequest request, ServerCallContext context)
+    {
+        var kernel = node.FindKernel(request.Reference);
+        if (kernel.IsDefault)
+            throw FakeNode.Refusal("kernel-in-use", $"Kernel {kernel.Name} is the default; choose another first.");
+        node.Kernels.Remove(kernel);
+        return Task.FromResult(kernel);
+    }
+
+    public override Task<Kernel> SetDefaultKernel(SetDefaultKernelRequest request, ServerCallContext context)
+    {
+        var chosen = node.FindKernel(request.Reference);
+        foreach (var kernel in node.Kernels)
+            kernel.IsDefault = kernel == chosen;
+        return Task.FromResult(chosen);
     }
 
     public override Task<StopAllResponse> StopAll(StopAllRequest request, ServerCallContext context) =>

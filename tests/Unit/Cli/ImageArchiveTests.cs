@@ -17,9 +17,9 @@ public sealed class ImageArchiveTests : IDisposable
         File.WriteAllText(Path.Combine(_directory, "oci-layout"), "layout");
         File.WriteAllText(Path.Combine(_directory, "blobs/sha256/abc"), "blob");
         using var first = new MemoryStream();
-        await ImageArchive.WriteLayoutAsync(_directory, first, CancellationToken.None);
+        await ImageArchive.WriteTreeAsync(_directory, first, CancellationToken.None);
         using var second = new MemoryStream();
-        await ImageArchive.WriteLayoutAsync(_directory, second, CancellationToken.None);
+        await ImageArchive.WriteTreeAsync(_directory, second, CancellationToken.None);
 
         Assert.Equal(first.ToArray(), second.ToArray());
         first.Position = 0;
