@@ -1,6 +1,7 @@
 using Ravel.Bench;
 using Ravel.Bench.Agent;
 using Ravel.Bench.Images;
+using Ravel.Bench.Kernels;
 using Ravel.Bench.Network;
 using Ravel.Bench.Start;
 using Ravel.Bench.Tools;
@@ -12,6 +13,7 @@ BenchCommand[] benchmarks =
     AgentBenchmark.Command,
     NetworkBenchmark.Command,
     ImagesBench.Command,
+    KernelBenchmark.Command,
 ];
 BenchCommand[] tools =
 [

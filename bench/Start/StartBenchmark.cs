@@ -38,7 +38,7 @@ internal static class StartBenchmark
         return 0;
     }
 
-    private static (int Rounds, bool Write) Parse(IReadOnlyList<string> arguments)
+    internal static (int Rounds, bool Write) Parse(IReadOnlyList<string> arguments)
     {
         var (rounds, write) = (DefaultRounds, false);
         for (var i = 0; i < arguments.Count; i++)

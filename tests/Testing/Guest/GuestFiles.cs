@@ -33,7 +33,7 @@ public sealed class GuestFiles : IAsyncDisposable
             Need.Program(program);
         var init = SourceTree.PathOf("artifacts/bin/ravel-init");
         Need.File(init);
-        var kernel = new KernelCatalog(executableDirectory: SourceTree.PathOf("artifacts/bin")).TryFind();
+        var kernel = new KernelCatalog(Environment.GetEnvironmentVariable("RAVEL_KERNEL"), SourceTree.PathOf("artifacts/bin")).TryFind();
         if (kernel is null)
             Need.Missing("it needs a guest kernel (./dev setup fetches it)");
 
