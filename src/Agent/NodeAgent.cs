@@ -85,7 +85,7 @@ internal sealed class NodeAgent : IHostedService, IAsyncDisposable
         var promised = _journal.Contents.Machines.Sum(machine => machine.Held().DiskMib);
         var ledger = new CapacityLedger(HostCapacity.Read(_options.DataDirectory, promised, _options.Capacity));
         _machines = new NodeMachines(services, _journal, ledger);
-        _images.KeepFor(() => _machines.Records.Select(record => record.Disk?.ImageDigest).OfType<string>().ToHashSet(StringComparer.Ordinal));
+        _images.KeepFor(() => _machines.Records.Select(record => record.ImageDigest).OfType<string>().ToHashSet(StringComparer.Ordinal));
         // Archives that an agent was killed over.
         if (Directory.Exists(_options.ImportsDirectory))
             Directory.Delete(_options.ImportsDirectory, recursive: true);

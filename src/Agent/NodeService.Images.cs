@@ -9,7 +9,12 @@ using Ravel.Contracts.Api;
 using Ravel.Contracts.Node;
 using Ravel.Images;
 using Image = Ravel.Contracts.Node.Image;
+using ImageDetails = Ravel.Contracts.Node.ImageDetails;
+using ImageLayer = Ravel.Contracts.Node.ImageLayer;
+using PruneImagesRequest = Ravel.Contracts.Node.PruneImagesRequest;
 using PullImageRequest = Ravel.Contracts.Node.PullImageRequest;
+using VerifiedImage = Ravel.Contracts.Node.VerifiedImage;
+using VerifyImagesRequest = Ravel.Contracts.Node.VerifyImagesRequest;
 
 namespace Ravel.Agent;
 
@@ -75,6 +80,8 @@ internal sealed partial class NodeService
             var cancellation = context.CancellationToken;
             var image = _agent.Images.Find(request.Reference)
                 ?? throw new ImageException(ProblemCodes.ImageNotFound, $"there is no image {request.Reference} on this host");
+            if (image.IsDamaged)
+                throw new ImageException(ProblemCodes.ImageDamaged, $"image {request.Reference} is damaged; pull or import it again");
             using var lease = _agent.Images.Lease(image.ManifestDigest);
             var format = request.Format == Contracts.Node.ExportFormat.DockerArchive ? Images.ExportFormat.DockerArchive : Images.ExportFormat.OciArchive;
             using var export = await ImageExport.OpenAsync(image, ExportName(request.Reference, image), format, cancellation);
@@ -99,6 +106,49 @@ internal sealed partial class NodeService
         return response;
     });
 
+    public override Task<ImageDetails> InspectImage(InspectImageRequest request, ServerCallContext context) => NodeProblems.MapAsync(() =>
+    {
+        CheckReference(request.Reference);
+        var image = _agent.Images.Find(request.Reference)
+            ?? throw new ImageException(ProblemCodes.ImageNotFound, $"there is no image {request.Reference} on this host");
+        var config = image.Config;
+        var details = new ImageDetails
+        {
+            Image = ToImage(image),
+            RootfsDigest = image.RootfsDigest,
+            User = config.User,
+            WorkingDirectory = config.WorkingDir,
+            StopSignal = config.StopSignal,
+            Architecture = config.Architecture,
+        };
+        details.Layers.AddRange(image.Layers.Select(layer => new ImageLayer { Digest = layer.Digest, Bytes = (ulong)layer.Bytes }));
+        details.Entrypoint.AddRange(config.Entrypoint);
+        details.Command.AddRange(config.Cmd);
+        details.Environment.AddRange(config.Env.Select(text => text.Split('=', 2)).Select(
+            pair => new EnvironmentVariable { Name = pair[0], Value = pair.Length > 1 ? pair[1] : "" }));
+        details.ExposedPorts.AddRange(config.ExposedPorts);
+        details.Volumes.AddRange(config.Volumes);
+        details.Labels.Add(config.Labels.ToDictionary(StringComparer.Ordinal));
+        return Task.FromResult(details);
+    });
+
+    public override Task<PruneImagesResponse> PruneImages(PruneImagesRequest request, ServerCallContext context) => NodeProblems.MapAsync(async () =>
+    {
+        var response = new PruneImagesResponse();
+        response.Removed.AddRange((await _agent.Images.PruneAsync(request.All, request.DryRun, context.CancellationToken)).Select(ToImage));
+        return response;
+    });
+
+    public override Task VerifyImages(VerifyImagesRequest request, IServerStreamWriter<VerifiedImage> responseStream, ServerCallContext context) =>
+        NodeProblems.MapAsync(async () =>
+        {
+            if (request.Reference.Length > 0)
+                CheckReference(request.Reference);
+            var found = _agent.Images.VerifyAsync(request.Reference.Length == 0 ? null : request.Reference, context.CancellationToken);
+            await foreach (var (image, damage) in found)
+                await responseStream.WriteAsync(new VerifiedImage { Image = ToImage(image), Damage = damage ?? "" }, context.CancellationToken);
+        });
+
     private static void CheckReference(string reference)
     {
         if (reference.Length is 0 or > MaxReference || reference.Any(char.IsControl))
@@ -120,15 +170,19 @@ internal sealed partial class NodeService
         }
         : new PullImageProgress { Phase = step.Phase };
 
-    private static Image ToImage(StoredImage image)
+    private Image ToImage(StoredImage image)
     {
         var result = new Image
         {
             ManifestDigest = image.ManifestDigest,
             RootfsBytes = (ulong)image.RootfsBytes,
             CreatedAt = Timestamp.FromDateTimeOffset(image.CreatedAt),
+            LastUsedAt = Timestamp.FromDateTimeOffset(image.LastUsedAt),
+            Imported = image.IsImported,
+            Damaged = image.IsDamaged,
         };
         result.References.AddRange(image.References);
+        result.MachineIds.AddRange(_agent.Machines.Records.Where(record => record.ImageDigest == image.ManifestDigest).Select(record => record.Id.ToString()));
         return result;
     }
 

@@ -80,7 +80,7 @@ internal static class RunCommand
         var vmm = VmmOptions.FromEnvironment(Environment.GetEnvironmentVariable) with { Driver = options.Vmm };
         var kernels = new GuestKernels(new KernelCatalog(options.KernelDirectory), options.DataDirectory, options.InitPath, TimeProvider.System);
         var images = await ImageStore.OpenAsync(
-            new ImageStoreOptions { DataDirectory = options.DataDirectory }, TimeProvider.System, CancellationToken.None);
+            new ImageStoreOptions { DataDirectory = options.DataDirectory, MaxBytes = ImageBytes(options) }, TimeProvider.System, CancellationToken.None);
         builder.Services
             .AddSingleton(TimeProvider.System)
             .AddSingleton(slot)
@@ -94,6 +94,14 @@ internal static class RunCommand
         app.MapAgent();
         return app;
     }
+
+    /// <summary>Half of the disk leaves the other half to machines, for a host of which nothing else is known.</summary>
+    private static long? ImageBytes(RunOptions options) => options.ImageLimit switch
+    {
+        null => new DriveInfo(options.DataDirectory).TotalSize / 2,
+        0 => null,
+        var bytes => bytes,
+    };
 
     private static WebApplication BuildServer(RunOptions options, string nodeSocket)
     {

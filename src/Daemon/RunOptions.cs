@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Globalization;
 using System.Net;
 
 namespace Ravel.Daemon;
@@ -19,6 +20,9 @@ internal sealed record RunOptions
 
     public string? InitPath { get; init; }
 
+    /// <summary>Bytes that the images' root file systems may take together; 0 = without limit, null = half of the disk.</summary>
+    public long? ImageLimit { get; init; }
+
     public static bool TryParse(
         IReadOnlyList<string> args,
         Func<string, string?> environment,
@@ -30,7 +34,7 @@ internal sealed record RunOptions
         for (var i = 0; i < args.Count; i++)
         {
             var (name, value) = args[i].Split('=', 2) is [var left, var right] ? (left, right) : (args[i], null);
-            if (name is not ("--data" or "--listen" or "--vmm" or "--kernel" or "--init"))
+            if (name is not ("--data" or "--listen" or "--vmm" or "--kernel" or "--init" or "--image-limit"))
             {
                 error = $"raveld run: '{args[i]}' is not an option; see raveld --help";
                 return false;
@@ -51,8 +55,17 @@ internal sealed record RunOptions
             return false;
         }
 
+        long? imageLimit = null;
+        var limit = values.GetValueOrDefault("--image-limit") ?? environment("RAVEL_IMAGE_LIMIT");
+        if (!string.IsNullOrEmpty(limit) && (imageLimit = ParseSize(limit)) is null)
+        {
+            error = $"raveld run: --image-limit {limit} is not a size; write bytes, or a number with M, G or T, such as 50G; 0 for no limit";
+            return false;
+        }
+
         options = new RunOptions
         {
+            ImageLimit = imageLimit,
             DataDirectory = Path.GetFullPath(values.GetValueOrDefault("--data") ?? environment("RAVEL_DATA") ?? "/var/lib/ravel"),
             Listen = listen,
             Vmm = values.GetValueOrDefault("--vmm") ?? environment("RAVEL_VMM") ?? "qemu",
@@ -61,6 +74,15 @@ internal sealed record RunOptions
         };
         error = null;
         return true;
+    }
+
+    private static long? ParseSize(string text)
+    {
+        var shift = char.ToUpperInvariant(text[^1]) switch { 'K' => 10, 'M' => 20, 'G' => 30, 'T' => 40, _ => 0 };
+        return long.TryParse(shift == 0 ? text : text[..^1], NumberStyles.None, CultureInfo.InvariantCulture, out var number)
+            && number <= long.MaxValue >> shift
+                ? number << shift
+                : null;
     }
 
     /// <summary>Unlike <see cref="IPEndPoint.TryParse(string, out IPEndPoint)"/>, wants the port.</summary>

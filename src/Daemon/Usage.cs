@@ -21,6 +21,8 @@ internal static class Usage
           --vmm NAME             qemu or firecracker (default qemu; environment RAVEL_VMM)
           --kernel DIR|NAME      the host's kernel: a directory with vmlinuz and modules/, or the name of one beside it (environment RAVEL_KERNEL)
           --init FILE            ravel-init (default: next to raveld)
+          --image-limit SIZE     of all images together, e.g. 50G, 0 for none (default half of the disk; environment RAVEL_IMAGE_LIMIT);
+                                 above it those go that were not used for longest
 
         ravel up and ravel down start and end it for you.
         """;

@@ -64,6 +64,11 @@ internal sealed record MachineRecord
 
     public InstanceState? State => Instance?.State;
 
+    /// <summary>The image whose root file system it has, also at rest: its disk fits no other.</summary>
+    public string? ImageDigest => Instance is { State: not (InstanceState.Ended or InstanceState.Destroying), Facts.ImageDigest: { } running }
+        ? running
+        : Disk?.ImageDigest;
+
     /// <summary>What this machine takes from the node in its present state.</summary>
     public NodeShare Held()
     {

@@ -53,6 +53,27 @@ internal sealed partial class ApiClient
         return await ReadAsync(reference, response, ApiJson.Default.RemovedImages, cancellationToken);
     }
 
+    public Task<ImageDetails> InspectImageAsync(string reference, CancellationToken cancellationToken) =>
+        GetAsync(reference, $"v1/images/inspect?reference={Uri.EscapeDataString(reference)}", ApiJson.Default.ImageDetails, cancellationToken);
+
+    public async Task<PrunedImages> PruneImagesAsync(bool all, bool dryRun, CancellationToken cancellationToken)
+    {
+        using var content = JsonContent.Create(new PruneImagesRequest { All = all, DryRun = dryRun }, ApiJson.Default.PruneImagesRequest);
+        using var response = await SendAsync("images", HttpMethod.Post, "v1/images/prune", content, cancellationToken);
+        return await ReadAsync("images", response, ApiJson.Default.PrunedImages, cancellationToken);
+    }
+
+    /// <summary>A line for each image as it is read; null for all images.</summary>
+    public async IAsyncEnumerable<VerifiedImage> VerifyImagesAsync(string? reference, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        using var content = JsonContent.Create(new VerifyImagesRequest { Reference = reference }, ApiJson.Default.VerifyImagesRequest);
+        await foreach (var line in LinesAsync(
+            reference ?? "images", HttpMethod.Post, "v1/images/verify", content, ApiJson.Default.VerifiedImage, cancellationToken))
+        {
+            yield return line;
+        }
+    }
+
     /// <summary>Slashes stay: a server does not take %2F for one, and the path's rest is the reference.</summary>
     private static string PathOfReference(string reference) => string.Join('/', reference.Split('/').Select(Uri.EscapeDataString));
 }

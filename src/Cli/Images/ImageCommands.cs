@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using System.Net.Http.Headers;
 using System.Runtime.ExceptionServices;
 using Ravel.Cli.Errors;
@@ -14,13 +15,16 @@ internal static class ImageCommands
 {
     public static CliCommand Create()
     {
-        var group = new CliCommand("image", "Pull, list, import, export and remove images")
+        var group = new CliCommand("image", "Pull, list, import, export, verify and remove images")
         {
             Examples = ["ravel image pull debian:12", "ravel image ls"],
         };
         group.Subcommands.Add(Pull());
         group.Subcommands.Add(List());
+        group.Subcommands.Add(ImageUpkeep.Inspect());
         group.Subcommands.Add(Remove());
+        group.Subcommands.Add(ImageUpkeep.Prune());
+        group.Subcommands.Add(ImageUpkeep.Verify());
         group.Subcommands.Add(Import());
         group.Subcommands.Add(ImageExport.Create());
         return group;
@@ -154,7 +158,7 @@ internal static class ImageCommands
 
     public static Table Render(IReadOnlyList<Image> images, bool whole, DateTimeOffset now)
     {
-        var table = new Table("REFERENCE", "DIGEST", "CREATED", "SIZE");
+        var table = new Table("REFERENCE", "DIGEST", "CREATED", "USED", "MACHINES", "SIZE");
         foreach (var image in images)
         {
             foreach (var reference in image.References.DefaultIfEmpty("<none>"))
@@ -163,6 +167,8 @@ internal static class ImageCommands
                     ImageName.Familiar(reference),
                     whole ? image.Digest : LayerName.Short(image.Digest),
                     Humane.Ago(image.CreatedAt, now),
+                    image.Damaged ? new Cell("damaged", Colour.Bad) : image.LastUsedAt is { } used ? Humane.Ago(used, now) : "",
+                    image.Machines.Count.ToString(CultureInfo.InvariantCulture),
                     Humane.Bytes(image.Size));
             }
         }

@@ -131,6 +131,76 @@ public sealed record Image
     /// <summary>Bytes of the rootfs.</summary>
     public required long Size { get; init; }
     public required DateTimeOffset CreatedAt { get; init; }
+
+    /// <summary>When a pull or a start last asked for it.</summary>
+    public DateTimeOffset? LastUsedAt { get; init; }
+
+    /// <summary>Ids of the machines that have it for their root file system, also of those at rest.</summary>
+    public IReadOnlyList<string> Machines { get; init; } = [];
+
+    /// <summary>Came from a file; such an image goes only when asked to.</summary>
+    public bool Imported { get; init; }
+
+    /// <summary>Its rootfs is not what was built; the next pull replaces it.</summary>
+    public bool Damaged { get; init; }
+}
+
+/// <summary>All there is to know of an image.</summary>
+public sealed record ImageDetails
+{
+    public required Image Image { get; init; }
+
+    /// <summary>sha256:HEX of the rootfs file.</summary>
+    public required string RootfsDigest { get; init; }
+
+    /// <summary>What it was built from, base first.</summary>
+    public required IReadOnlyList<ImageLayer> Layers { get; init; }
+    public required ImageRunConfig Config { get; init; }
+}
+
+/// <summary><c>Size</c>: bytes as they are stored in the registry or archive.</summary>
+public sealed record ImageLayer(string Digest, long Size);
+
+/// <summary>How an image says it is to be run (OCI image specification, config.md).</summary>
+public sealed record ImageRunConfig
+{
+    public string Architecture { get; init; } = "";
+    public IReadOnlyList<string> Entrypoint { get; init; } = [];
+    public IReadOnlyList<string> Cmd { get; init; } = [];
+
+    /// <summary>NAME=VALUE.</summary>
+    public IReadOnlyList<string> Env { get; init; } = [];
+    public string User { get; init; } = "";
+    public string WorkingDir { get; init; } = "";
+    public string StopSignal { get; init; } = "";
+    public IReadOnlyList<string> ExposedPorts { get; init; } = [];
+    public IReadOnlyList<string> Volumes { get; init; } = [];
+    public IReadOnlyDictionary<string, string> Labels { get; init; } = new Dictionary<string, string>();
+}
+
+/// <summary><c>All</c>: also images with a name. <c>DryRun</c>: only say which.</summary>
+public sealed record PruneImagesRequest
+{
+    public bool All { get; init; }
+    public bool DryRun { get; init; }
+}
+
+public sealed record PrunedImages(IReadOnlyList<Image> Removed, long FreedBytes);
+
+/// <summary><c>Reference</c>: an image by reference, digest or unique prefix; all when absent.</summary>
+public sealed record VerifyImagesRequest
+{
+    public string? Reference { get; init; }
+}
+
+/// <summary>One line of a verification (<c>application/x-ndjson</c>): an image, damaged or not, or the problem that ended it.</summary>
+public sealed record VerifiedImage
+{
+    public Image? Image { get; init; }
+
+    /// <summary>What is wrong; absent when the image is as it was built.</summary>
+    public string? Damage { get; init; }
+    public Problem? Problem { get; init; }
 }
 
 public sealed record ImageList(IReadOnlyList<Image> Images);
@@ -303,6 +373,12 @@ public sealed record ClientConfig
 [JsonSerializable(typeof(ExecControl))]
 [JsonSerializable(typeof(LogLine))]
 [JsonSerializable(typeof(ImageList))]
+[JsonSerializable(typeof(ImageDetails))]
+[JsonSerializable(typeof(IReadOnlyList<ImageDetails>))]
+[JsonSerializable(typeof(PruneImagesRequest))]
+[JsonSerializable(typeof(PrunedImages))]
+[JsonSerializable(typeof(VerifyImagesRequest))]
+[JsonSerializable(typeof(VerifiedImage))]
 [JsonSerializable(typeof(PullImageRequest))]
 [JsonSerializable(typeof(PullProgress))]
 [JsonSerializable(typeof(RemovedImages))]

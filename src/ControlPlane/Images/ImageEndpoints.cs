@@ -13,8 +13,8 @@ using Rpc = Ravel.Contracts.Node;
 namespace Ravel.ControlPlane.Images;
 
 /// <summary>
-/// The images of the node. They are shared by all tenants of a host, so only an administrator lists, imports and removes them; a
-/// tenant may pull, which tells it nothing about others.
+/// The images of the node. They are shared by all tenants of a host, so only an administrator lists, imports, verifies and removes
+/// them; a tenant may pull, which tells it nothing about others.
 /// </summary>
 internal static class ImageEndpoints
 {
@@ -34,6 +34,12 @@ internal static class ImageEndpoints
         v1.MapGet("/images/export", ExportAsync)
             .Produces(StatusCodes.Status200OK, contentType: ArchiveType)
             .WithSummary("Export an image as a tar (administrator); ?reference=, ?format=oci-archive|docker-archive.");
+        v1.MapGet("/images/inspect", InspectAsync)
+            .WithSummary("All there is to know of one image: ?reference= is a reference, digest or unique prefix of one (administrator).");
+        v1.MapPost("/images/prune", PruneAsync).WithSummary("Remove images without a name, or all, that no machine uses (administrator).");
+        v1.MapPost("/images/verify", VerifyAsync)
+            .Produces<VerifiedImage>(StatusCodes.Status200OK, NdjsonStream.ContentType)
+            .WithSummary("Read root file systems again and compare them with what was built; a JSON object a line for each (administrator).");
         v1.MapDelete("/images/{**reference}", DeleteAsync)
             .WithSummary("Remove an image by reference, digest or unique prefix of one (administrator).");
     }
@@ -137,11 +143,67 @@ internal static class ImageEndpoints
         return TypedResults.Ok(new RemovedImages(answer.Removed.ToList()));
     }
 
+    private static async Task<Ok<ImageDetails>> InspectAsync(string? reference, HttpContext http, NodeConnection node)
+    {
+        http.Caller().RequireAdministrator();
+        if (string.IsNullOrEmpty(reference))
+            throw ProblemException.Invalid("reference must be an image reference, a digest or a unique prefix of one.");
+        var answer = await node.Client.InspectImageAsync(new Rpc.InspectImageRequest { Reference = reference }, node.Call(http.RequestAborted));
+        return TypedResults.Ok(new ImageDetails
+        {
+            Image = Shown(answer.Image),
+            RootfsDigest = answer.RootfsDigest,
+            Layers = answer.Layers.Select(layer => new ImageLayer(layer.Digest, (long)layer.Bytes)).ToList(),
+            Config = new ImageRunConfig
+            {
+                Architecture = answer.Architecture,
+                Entrypoint = answer.Entrypoint.ToList(),
+                Cmd = answer.Command.ToList(),
+                Env = answer.Environment.Select(variable => $"{variable.Name}={variable.Value}").ToList(),
+                User = answer.User,
+                WorkingDir = answer.WorkingDirectory,
+                StopSignal = answer.StopSignal,
+                ExposedPorts = answer.ExposedPorts.ToList(),
+                Volumes = answer.Volumes.ToList(),
+                Labels = answer.Labels.ToDictionary(StringComparer.Ordinal),
+            },
+        });
+    }
+
+    private static async Task<Ok<PrunedImages>> PruneAsync(PruneImagesRequest request, HttpContext http, NodeConnection node)
+    {
+        http.Caller().RequireAdministrator();
+        var answer = await node.Client.PruneImagesAsync(
+            new Rpc.PruneImagesRequest { All = request.All, DryRun = request.DryRun }, cancellationToken: http.RequestAborted);
+        var removed = answer.Removed.Select(Shown).ToList();
+        return TypedResults.Ok(new PrunedImages(removed, removed.Sum(image => image.Size)));
+    }
+
+    private static async Task VerifyAsync(VerifyImagesRequest request, HttpContext http, NodeConnection node)
+    {
+        http.Caller().RequireAdministrator();
+        await NdjsonStream.WriteAsync(
+            http, ReadVerifiedAsync(node.Client, request.Reference ?? "", http.RequestAborted), ApiJson.Default.VerifiedImage,
+            e => new VerifiedImage { Problem = ProblemMapper.FromException(e, http.Request.Path) });
+    }
+
+    private static async IAsyncEnumerable<VerifiedImage> ReadVerifiedAsync(
+        Rpc.Node.NodeClient client, string reference, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        using var stream = client.VerifyImages(new Rpc.VerifyImagesRequest { Reference = reference }, cancellationToken: cancellationToken);
+        await foreach (var found in stream.ResponseStream.ReadAllAsync(cancellationToken))
+            yield return new VerifiedImage { Image = Shown(found.Image), Damage = found.Damage.Length == 0 ? null : found.Damage };
+    }
+
     internal static Image Shown(Rpc.Image image) => new()
     {
         Digest = image.ManifestDigest,
         References = image.References.ToList(),
         Size = (long)image.RootfsBytes,
         CreatedAt = image.CreatedAt?.ToDateTimeOffset() ?? DateTimeOffset.UnixEpoch,
+        LastUsedAt = image.LastUsedAt?.ToDateTimeOffset(),
+        Machines = image.MachineIds.ToList(),
+        Imported = image.Imported,
+        Damaged = image.Damaged,
     };
 }

@@ -25,6 +25,8 @@ internal static class ImageDocuments
         List(json, "Entrypoint", run.Entrypoint);
         List(json, "Cmd", run.Cmd);
         Text(json, "WorkingDir", run.WorkingDir);
+        Keys(json, "Volumes", run.Volumes);
+        Labels(json, run.Labels);
         Text(json, "StopSignal", run.StopSignal);
         json.WriteEndObject();
         json.WriteStartObject("rootfs");
@@ -132,6 +134,16 @@ internal static class ImageDocuments
         foreach (var value in values)
             json.WriteStringValue(value);
         json.WriteEndArray();
+    }
+
+    private static void Labels(Utf8JsonWriter json, IReadOnlyDictionary<string, string> labels)
+    {
+        if (labels.Count == 0)
+            return;
+        json.WriteStartObject("Labels");
+        foreach (var (name, value) in labels.OrderBy(label => label.Key, StringComparer.Ordinal))
+            json.WriteString(name, value);
+        json.WriteEndObject();
     }
 
     private static void Keys(Utf8JsonWriter json, string name, IReadOnlyList<string> keys)

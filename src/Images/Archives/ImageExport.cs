@@ -58,7 +58,7 @@ public sealed class ImageExport : IDisposable
 
     /// <summary>Reads the image once; it must stay in the store until this is disposed.</summary>
     /// <param name="name">What the archive calls it; null for nothing.</param>
-    /// <exception cref="ImageException"><c>image-invalid</c>: its root file system is damaged or gone.</exception>
+    /// <exception cref="ImageException"><c>image-damaged</c>: its root file system is damaged or gone.</exception>
     public static async Task<ImageExport> OpenAsync(StoredImage image, ImageReference? name, ExportFormat format, CancellationToken cancellationToken)
     {
         ErofsImage rootfs;
@@ -68,7 +68,7 @@ public sealed class ImageExport : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new ImageException("image-invalid", $"the root file system of image {image.ManifestDigest} cannot be read: {e.Message}", e);
+            throw new ImageException("image-damaged", $"the root file system of image {image.ManifestDigest} cannot be read: {e.Message}", e);
         }
         try
         {
@@ -84,7 +84,7 @@ public sealed class ImageExport : IDisposable
         }
     }
 
-    /// <exception cref="ImageException"><c>image-invalid</c>: the root file system changed since it was opened.</exception>
+    /// <exception cref="ImageException"><c>image-damaged</c>: the root file system changed since it was opened.</exception>
     public async Task WriteAsync(Stream output, CancellationToken cancellationToken)
     {
         var tar = new TarWriter(output);

@@ -28,7 +28,7 @@ internal sealed class RootfsTar
         _tar = new TarWriter(output);
     }
 
-    /// <exception cref="ImageException"><c>image-invalid</c>: the file system is damaged.</exception>
+    /// <exception cref="ImageException"><c>image-damaged</c>: the file system is damaged.</exception>
     public static async Task WriteAsync(ErofsImage image, Stream output, CancellationToken cancellationToken)
     {
         var writer = new RootfsTar(image, output);

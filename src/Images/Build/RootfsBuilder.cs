@@ -16,6 +16,7 @@ internal static class RootfsBuilder
     /// <summary>Layers under way at once: the one being merged, and those that arrive and inflate ahead of it.</summary>
     private const int LayersAhead = 4;
 
+    /// <summary>A build by itself, with memory of its own.</summary>
     /// <param name="output">Empty, open for reading and writing.</param>
     /// <param name="durable">Has the disk work alongside, because the caller will flush the file.</param>
     /// <returns>The file's size.</returns>
@@ -23,13 +24,21 @@ internal static class RootfsBuilder
     public static Task<long> BuildAsync(
         IImageSource source, ImageManifest manifest, SafeFileHandle output, ImageLimits limits, bool durable,
         TimeProvider time, IProgress<ImageProgress>? progress, CancellationToken cancellationToken) =>
+        BuildAsync(source, manifest, output, limits, new LayerMemory(LayerMemory.DefaultBytes), durable, time, progress, cancellationToken);
+
+    /// <summary>A build beside others.</summary>
+    /// <param name="memory">For the layers on their way; shared with the others.</param>
+    /// <inheritdoc cref="BuildAsync(IImageSource, ImageManifest, SafeFileHandle, ImageLimits, bool, TimeProvider, IProgress{ImageProgress}, CancellationToken)"/>
+    public static Task<long> BuildAsync(
+        IImageSource source, ImageManifest manifest, SafeFileHandle output, ImageLimits limits, LayerMemory memory, bool durable,
+        TimeProvider time, IProgress<ImageProgress>? progress, CancellationToken cancellationToken) =>
         // The merger blocks for bytes, so it has a thread of its own.
         Task.Factory.StartNew(
-            () => Merge(source, manifest, output, limits, durable, time, progress, cancellationToken),
+            () => Merge(source, manifest, output, limits, memory, durable, time, progress, cancellationToken),
             CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
 
     private static long Merge(
-        IImageSource source, ImageManifest manifest, SafeFileHandle output, ImageLimits limits, bool durable,
+        IImageSource source, ImageManifest manifest, SafeFileHandle output, ImageLimits limits, LayerMemory memory, bool durable,
         TimeProvider time, IProgress<ImageProgress>? progress, CancellationToken cancellationToken)
     {
         var writer = new ErofsWriter(output, manifest.CreatedSeconds, manifest.ManifestDigest.ToBytes()[..16], durable);
@@ -41,8 +50,11 @@ internal static class RootfsBuilder
         {
             while (next < manifest.Layers.Count || underWay.Count > 0)
             {
-                while (underWay.Count < LayersAhead && next < manifest.Layers.Count)
-                    underWay.Enqueue(LayerStream.Start(source, manifest.Layers[next++], budget, time, progress, cancellationToken));
+                while (underWay.Count < LayersAhead && next < manifest.Layers.Count
+                    && memory.TryTakeShare(wait: underWay.Count == 0, cancellationToken))
+                {
+                    underWay.Enqueue(LayerStream.Start(source, manifest.Layers[next++], budget, memory, time, progress, cancellationToken));
+                }
                 var layer = underWay.Peek();
                 merger.Apply(new TarReader(layer), cancellationToken);
                 layer.Finish();

@@ -27,7 +27,7 @@ internal sealed class ErofsImage : IDisposable
     /// <summary>The image's creation time in seconds since 1970; 0 when it has none.</summary>
     public long BuildTime { get; private init; }
 
-    /// <exception cref="ImageException"><c>image-invalid</c>: not one of ours.</exception>
+    /// <exception cref="ImageException"><c>image-damaged</c>: not one of ours.</exception>
     /// <exception cref="IOException">It cannot be read.</exception>
     public static ErofsImage Open(string path)
     {
@@ -37,7 +37,7 @@ internal sealed class ErofsImage : IDisposable
             var block = new byte[ErofsFormat.BlockSize];
             var read = RandomAccess.Read(file, block, 0);
             if (read < block.Length || !ErofsFormat.TryReadSuperblock(block, out var root, out var buildTime))
-                throw new ImageException("image-invalid", $"{path} is not a root file system of Ravel's");
+                throw new ImageException("image-damaged", $"{path} is not a root file system of Ravel's");
             return new ErofsImage(file, path) { Root = root, BuildTime = buildTime };
         }
         catch
@@ -142,7 +142,7 @@ internal sealed class ErofsImage : IDisposable
         return entries;
     }
 
-    public ImageException Damaged() => new("image-invalid", $"{_path} is damaged");
+    public ImageException Damaged() => new("image-damaged", $"{_path} is damaged; pull or import the image again");
 
     private ushort NameOffset(ReadOnlySpan<byte> block, int entry)
     {

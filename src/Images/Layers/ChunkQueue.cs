@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Threading.Channels;
 
 namespace Ravel.Images.Layers;
@@ -14,10 +13,6 @@ internal sealed class ChunkQueue(int capacity)
     private readonly Channel<Chunk> _channel = Channel.CreateBounded<Chunk>(
         new BoundedChannelOptions(capacity) { SingleReader = true, SingleWriter = true });
 
-    public static byte[] Rent() => ArrayPool<byte>.Shared.Rent(ChunkSize);
-
-    public static void Return(byte[] buffer) => ArrayPool<byte>.Shared.Return(buffer);
-
     public ValueTask WriteAsync(Chunk chunk, CancellationToken cancellationToken) =>
         _channel.Writer.WriteAsync(chunk, cancellationToken);
 
@@ -27,6 +22,13 @@ internal sealed class ChunkQueue(int capacity)
         if (_channel.Writer.TryWrite(chunk))
             return;
         _channel.Writer.WriteAsync(chunk, cancellationToken).AsTask().GetAwaiter().GetResult();
+    }
+
+    /// <summary>Gives back what nobody will read any more.</summary>
+    public void Drain(LayerMemory memory)
+    {
+        while (_channel.Reader.TryRead(out var chunk))
+            memory.Return(chunk.Buffer);
     }
 
     /// <summary>No more chunks will come; with an error, the reader gets that instead of the end.</summary>

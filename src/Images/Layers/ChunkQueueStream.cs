@@ -1,7 +1,7 @@
 namespace Ravel.Images.Layers;
 
 /// <summary>A queue as the stream an inflater reads. Gives every buffer back once it is read.</summary>
-internal sealed class ChunkQueueStream(ChunkQueue queue, CancellationToken cancellationToken) : Stream
+internal sealed class ChunkQueueStream(ChunkQueue queue, LayerMemory memory, CancellationToken cancellationToken) : Stream
 {
     private Chunk _chunk;
     private int _offset;
@@ -36,9 +36,7 @@ internal sealed class ChunkQueueStream(ChunkQueue queue, CancellationToken cance
     {
         while (_offset == _chunk.Length)
         {
-            if (_chunk.Buffer is not null)
-                ChunkQueue.Return(_chunk.Buffer);
-            _offset = 0;
+            GiveBack();
             if (!queue.TryRead(out _chunk, cancellationToken))
             {
                 _chunk = default;
@@ -46,6 +44,22 @@ internal sealed class ChunkQueueStream(ChunkQueue queue, CancellationToken cance
             }
         }
         return _chunk.Buffer.AsSpan(_offset, _chunk.Length - _offset);
+    }
+
+    /// <summary>Gives the chunk at hand back; the queue is its owner's.</summary>
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+            GiveBack();
+        base.Dispose(disposing);
+    }
+
+    private void GiveBack()
+    {
+        if (_chunk.Buffer is not null)
+            memory.Return(_chunk.Buffer);
+        _chunk = default;
+        _offset = 0;
     }
 
     public override void Flush()

@@ -10,30 +10,33 @@ namespace Ravel.Images.Layers;
 /// </summary>
 internal sealed class LayerStream : ByteSource, IAsyncDisposable
 {
-    private const int QueueLength = 16;
     private const int MaxFailuresInARow = 5;
     private const int MaxFailures = 20;
 
     private readonly IImageSource _source;
     private readonly Layer _layer;
     private readonly LayerBudget _budget;
+    private readonly LayerMemory _memory;
     private readonly TimeProvider _time;
     private readonly IProgress<ImageProgress>? _progress;
     private readonly CancellationTokenSource _stop;
-    private readonly ChunkQueue _stored = new(QueueLength);
-    private readonly ChunkQueue _archive = new(QueueLength);
+    private readonly ChunkQueue _stored;
+    private readonly ChunkQueue _archive;
     private readonly IncrementalHash _archiveHash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
     private readonly Task _receiving;
     private readonly Task _inflating;
     private Chunk _current;
 
     private LayerStream(
-        IImageSource source, Layer layer, LayerBudget budget, TimeProvider time,
+        IImageSource source, Layer layer, LayerBudget budget, LayerMemory memory, TimeProvider time,
         IProgress<ImageProgress>? progress, CancellationToken cancellationToken)
     {
         _source = source;
         _layer = layer;
         _budget = budget;
+        _memory = memory;
+        _stored = new ChunkQueue(memory.QueueLength);
+        _archive = new ChunkQueue(memory.QueueLength);
         _time = time;
         _progress = progress;
         _stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
@@ -42,10 +45,11 @@ internal sealed class LayerStream : ByteSource, IAsyncDisposable
     }
 
     /// <summary>Starts both stages; what they produce waits in the queues until it is read.</summary>
+    /// <param name="memory">The caller has taken a share of it; disposing gives it back.</param>
     public static LayerStream Start(
-        IImageSource source, Layer layer, LayerBudget budget, TimeProvider time,
+        IImageSource source, Layer layer, LayerBudget budget, LayerMemory memory, TimeProvider time,
         IProgress<ImageProgress>? progress, CancellationToken cancellationToken) =>
-        new(source, layer, budget, time, progress, cancellationToken);
+        new(source, layer, budget, memory, time, progress, cancellationToken);
 
     /// <summary>Reads what follows the archive's end and checks that the layer is the one the manifest names.</summary>
     /// <exception cref="ImageException"><c>image-invalid</c>: a digest is wrong.</exception>
@@ -74,15 +78,17 @@ internal sealed class LayerStream : ByteSource, IAsyncDisposable
                 // The reader got it through the queue, or gave the layer up itself.
             }
         }
+        GiveBack();
+        _stored.Drain(_memory);
+        _archive.Drain(_memory);
+        _memory.ReturnShare();
         _archiveHash.Dispose();
         _stop.Dispose();
     }
 
     protected override ReadOnlyMemory<byte> NextChunk()
     {
-        if (_current.Buffer is not null)
-            ChunkQueue.Return(_current.Buffer);
-        _current = default;
+        GiveBack();
         if (!_archive.TryRead(out _current, _stop.Token))
         {
             _current = default;
@@ -91,6 +97,13 @@ internal sealed class LayerStream : ByteSource, IAsyncDisposable
         var bytes = _current.Buffer.AsMemory(0, _current.Length);
         _archiveHash.AppendData(bytes.Span);
         return bytes;
+    }
+
+    private void GiveBack()
+    {
+        if (_current.Buffer is not null)
+            _memory.Return(_current.Buffer);
+        _current = default;
     }
 
     private async Task ReceiveAsync()
@@ -122,13 +135,9 @@ internal sealed class LayerStream : ByteSource, IAsyncDisposable
             try
             {
                 await using var stream = await _source.OpenLayerAsync(_layer, received, _stop.Token);
-                while (await FillAsync(stream) is { Length: > 0 } chunk)
+                while (await ReceiveChunkAsync(stream, received, hash) is > 0 and var length)
                 {
-                    received += chunk.Length;
-                    if (received > _layer.Size)
-                        throw new ImageException("image-invalid", $"layer {_layer.Name} is longer than the {_layer.Size} bytes its manifest says");
-                    hash.AppendData(chunk.Buffer.AsSpan(0, chunk.Length));
-                    await _stored.WriteAsync(chunk, _stop.Token);
+                    received += length;
                     _progress?.Report(new ImageProgress("pull", _layer.Name, received, _layer.Size));
                     failuresInARow = 0;
                 }
@@ -148,19 +157,30 @@ internal sealed class LayerStream : ByteSource, IAsyncDisposable
         }
     }
 
-    /// <summary>Fills a whole chunk where it can: small reads would cost a hand-over each.</summary>
-    private async Task<Chunk> FillAsync(Stream stream)
+    /// <summary>Fills a whole chunk where it can, small reads would cost a hand-over each, and hands it on.</summary>
+    /// <returns>Its length; 0 at the end.</returns>
+    private async Task<int> ReceiveChunkAsync(Stream stream, long received, IncrementalHash hash)
     {
-        var buffer = ChunkQueue.Rent();
-        var length = 0;
-        while (length < ChunkQueue.ChunkSize)
+        var buffer = _memory.Rent();
+        var isHandedOn = false;
+        try
         {
-            var read = await stream.ReadAsync(buffer.AsMemory(length, ChunkQueue.ChunkSize - length), _stop.Token);
-            if (read == 0)
-                break;
-            length += read;
+            var length = await stream.ReadAtLeastAsync(
+                buffer.AsMemory(0, ChunkQueue.ChunkSize), ChunkQueue.ChunkSize, throwOnEndOfStream: false, _stop.Token);
+            if (length == 0)
+                return 0;
+            if (length > _layer.Size - received)
+                throw new ImageException("image-invalid", $"layer {_layer.Name} is longer than the {_layer.Size} bytes its manifest says");
+            hash.AppendData(buffer.AsSpan(0, length));
+            await _stored.WriteAsync(new Chunk(buffer, length), _stop.Token);
+            isHandedOn = true;
+            return length;
         }
-        return new Chunk(buffer, length);
+        finally
+        {
+            if (!isHandedOn)
+                _memory.Return(buffer);
+        }
     }
 
     private void Inflate()
@@ -168,16 +188,11 @@ internal sealed class LayerStream : ByteSource, IAsyncDisposable
         Exception? error = null;
         try
         {
-            using var stored = new ChunkQueueStream(_stored, _stop.Token);
+            using var stored = new ChunkQueueStream(_stored, _memory, _stop.Token);
             using var archive = Inflaters.Open(stored);
-            while (true)
+            while (InflateChunk(archive))
             {
-                var buffer = ChunkQueue.Rent();
-                var length = archive.ReadAtLeast(buffer.AsSpan(0, ChunkQueue.ChunkSize), ChunkQueue.ChunkSize, throwOnEndOfStream: false);
-                if (length == 0)
-                    break;
-                _budget.Take(length);
-                _archive.Write(new Chunk(buffer, length), _stop.Token);
+                // Until its end; the queue says when to pause.
             }
             // The last members may be padding an inflater does not look at; the digest covers them.
             while (!stored.Peek().IsEmpty)
@@ -192,6 +207,27 @@ internal sealed class LayerStream : ByteSource, IAsyncDisposable
             error = e;
         }
         _archive.Complete(error);
+    }
+
+    /// <returns>False at the end.</returns>
+    private bool InflateChunk(Stream archive)
+    {
+        var buffer = _memory.Rent();
+        var isHandedOn = false;
+        try
+        {
+            var length = archive.ReadAtLeast(buffer.AsSpan(0, ChunkQueue.ChunkSize), ChunkQueue.ChunkSize, throwOnEndOfStream: false);
+            if (length == 0)
+                return false;
+            _budget.Take(length);
+            _archive.Write(new Chunk(buffer, length), _stop.Token);
+            return isHandedOn = true;
+        }
+        finally
+        {
+            if (!isHandedOn)
+                _memory.Return(buffer);
+        }
     }
 }
 

@@ -61,7 +61,7 @@ public sealed partial class ImageStore
         _files.Reach("build: create rootfs");
         using var file = File.OpenHandle(StoreDirectory.RootfsIn(temporary), FileMode.CreateNew, FileAccess.ReadWrite);
         var steps = _options.AtStep is null ? progress : new StepsOf(progress, _files);
-        var bytes = await RootfsBuilder.BuildAsync(source, manifest, file, _options.Limits, durable: true, _time, steps, cancellationToken);
+        var bytes = await RootfsBuilder.BuildAsync(source, manifest, file, _options.Limits, _memory, durable: true, _time, steps, cancellationToken);
         _files.Reach("build: flush rootfs");
         // The disk works on the one and a core on the other.
         var digest = Task.Run(() => HashOf(file, cancellationToken), CancellationToken.None);

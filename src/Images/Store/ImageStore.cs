@@ -1,4 +1,5 @@
 using Ravel.Images.Archives;
+using Ravel.Images.Layers;
 using Ravel.Images.Manifests;
 using Ravel.Images.Registry;
 using Ravel.Images.Store;
@@ -15,6 +16,7 @@ public sealed partial class ImageStore : IImageStore, IDisposable
     private readonly TimeProvider _time;
     private readonly StoreFiles _files;
     private readonly StoreDirectory _directory;
+    private readonly LayerMemory _memory;
     private readonly SharedWork<ImageLease> _pulls = new();
     private readonly SharedWork<ImageLease> _builds = new();
     private readonly SemaphoreSlim _buildSlots;
@@ -36,6 +38,7 @@ public sealed partial class ImageStore : IImageStore, IDisposable
         _files = files;
         _directory = directory;
         _buildSlots = new SemaphoreSlim(options.MaxBuildsAtOnce);
+        _memory = new LayerMemory(options.LayerMemoryBytes);
         var (images, references) = directory.Load();
         _images = images.ToDictionary(image => image.Record.ManifestDigest, StringComparer.Ordinal);
         _references = new Dictionary<string, string>(references, StringComparer.Ordinal);

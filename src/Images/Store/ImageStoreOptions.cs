@@ -1,3 +1,5 @@
+using Ravel.Images.Layers;
+
 namespace Ravel.Images;
 
 /// <summary>The images of one host.</summary>
@@ -7,6 +9,12 @@ public sealed record ImageStoreOptions
     public required string DataDirectory { get; init; }
 
     public RegistryOptions Registry { get; init; } = new();
+
+    /// <summary>
+    /// Memory for layers that arrive and are inflated, of all builds together; at least 1.5 MiB. More lets more layers run at
+    /// once. A build takes some 150 bytes for each name and a few MiB besides.
+    /// </summary>
+    public long LayerMemoryBytes { get; init; } = LayerMemory.DefaultBytes;
 
     public ImageLimits Limits { get; init; } = new();
 

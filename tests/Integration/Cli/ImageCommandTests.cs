@@ -1,5 +1,6 @@
 using System.Formats.Tar;
 using Microsoft.AspNetCore.Http;
+using System.Text.Json;
 using Ravel.Contracts.Api;
 using Ravel.Testing.Cli;
 using Ravel.Testing.Images;
@@ -223,10 +224,73 @@ public sealed class ImageCommandTests : IAsyncLifetime
         var result = await _api.RavelAsync("image", "ls");
 
         var rows = result.Output.TrimEnd().Split('\n');
-        Assert.Equal("REFERENCE              DIGEST         CREATED", rows[0][..rows[0].IndexOf("   SIZE")].TrimEnd());
+        Assert.Equal(["REFERENCE", "DIGEST", "CREATED", "USED", "MACHINES", "SIZE"], rows[0].Split(' ', StringSplitOptions.RemoveEmptyEntries));
         Assert.StartsWith("nginx:1                0123456789ab   ", rows[1]);
         Assert.StartsWith("localhost:5000/app:2   0123456789ab   ", rows[2]);
         Assert.EndsWith("12.3MB", rows[1]);
+    }
+
+    [Fact]
+    public async Task Inspect_prints_what_the_server_says_of_each()
+    {
+        var details = new ImageDetails
+        {
+            Image = Sample,
+            RootfsDigest = "sha256:1",
+            Layers = [new ImageLayer("sha256:2", 3)],
+            Config = new ImageRunConfig { Cmd = ["nginx"], Labels = new Dictionary<string, string> { ["a"] = "b" } },
+        };
+        _api.OnJson("GET /v1/images/inspect", details, ApiJson.Default.ImageDetails);
+
+        var result = await _api.RavelAsync("image", "inspect", "localhost:5000/app:2");
+
+        Assert.Equal(0, result.ExitCode);
+        var printed = JsonSerializer.Deserialize(result.Output, ApiJson.Default.IReadOnlyListImageDetails)!;
+        Assert.Equivalent(details, Assert.Single(printed));
+        Assert.Equal("?reference=localhost%3A5000%2Fapp%3A2", Assert.Single(_api.Requests).Query);
+    }
+
+    [Theory]
+    [InlineData("Freed 12.3MB", """{"all":false,"dry_run":false}""")]
+    [InlineData("Freed 12.3MB", """{"all":true,"dry_run":false}""", "-a")]
+    [InlineData("Would free 12.3MB", """{"all":true,"dry_run":true}""", "--all", "--dry-run")]
+    public async Task Prune_says_what_went_and_how_much_that_was(string last, string request, params string[] options)
+    {
+        _api.OnJson("POST /v1/images/prune", new PrunedImages([Sample], Sample.Size), ApiJson.Default.PrunedImages);
+
+        var result = await _api.RavelAsync(["image", "prune", .. options]);
+
+        Assert.Equal((0, $"nginx:1\nlocalhost:5000/app:2\n{Sample.Digest}\n{last}\n"), (result.ExitCode, result.Output));
+        Assert.Equal(request, Assert.Single(_api.Requests).Body);
+    }
+
+    [Fact]
+    public async Task Verify_names_the_damaged_one_and_what_to_do()
+    {
+        var other = Sample with { References = ["docker.io/library/redis:7"] };
+        _api.OnLines(
+            "POST /v1/images/verify",
+            ApiJson.Default.VerifiedImage,
+            new VerifiedImage { Image = Sample },
+            new VerifiedImage { Image = other, Damage = "the root file system is sha256:1 instead of sha256:2" });
+
+        var result = await _api.RavelAsync("image", "verify");
+
+        Assert.Equal((1, "nginx:1 ok\nredis:7 the root file system is sha256:1 instead of sha256:2\n"), (result.ExitCode, result.Output));
+        Assert.Equal("ravel: redis:7: damaged; the next start pulls it again, or do it now: ravel image pull\n", result.Error);
+        Assert.Equal("{}", Assert.Single(_api.Requests).Body);
+    }
+
+    [Fact]
+    public async Task Verify_of_whole_images_is_no_error()
+    {
+        _api.OnLines("POST /v1/images/verify", ApiJson.Default.VerifiedImage, new VerifiedImage { Image = Sample });
+
+        var result = await _api.RavelAsync("image", "verify", "nginx:1", "--json");
+
+        Assert.Equal((0, ""), (result.ExitCode, result.Error));
+        Assert.Equal(Sample.Digest, JsonSerializer.Deserialize(result.Output, ApiJson.Default.VerifiedImage)!.Image!.Digest);
+        Assert.Equal("""{"reference":"nginx:1"}""", Assert.Single(_api.Requests).Body);
     }
 
     [Fact]

@@ -331,6 +331,32 @@ public sealed class StreamTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task An_image_is_inspected_verified_and_pruned()
+    {
+        _host.Node.Images.Add(new Contracts.Node.Image
+        {
+            ManifestDigest = "sha256:1", References = { "nginx:1" }, RootfsBytes = 7, MachineIds = { "m1" }, Damaged = true, Imported = true,
+        });
+        _host.Node.Images.Add(new Contracts.Node.Image { ManifestDigest = "sha256:2", RootfsBytes = 5 });
+
+        var details = await _host.Client.GetAsync("/v1/images/inspect?reference=nginx:1").ReadAsync(ApiJson.Default.ImageDetails);
+        Assert.Equal(("sha256:1", true, true, "m1"), (details.Image.Digest, details.Image.Damaged, details.Image.Imported, Assert.Single(details.Image.Machines)));
+        Assert.Equal(new Contracts.Api.ImageLayer("sha256:layer", 5), Assert.Single(details.Layers));
+        Assert.Equal(("sha256:rootfs", "A=b=c", "web"), (details.RootfsDigest, Assert.Single(details.Config.Env), details.Config.Labels["title"]));
+        Assert.Equal(ProblemCodes.InvalidRequest, (await _host.Client.GetAsync("/v1/images/inspect").ProblemAsync()).Code);
+        Assert.Equal(ProblemCodes.ImageNotFound, (await _host.Client.GetAsync("/v1/images/inspect?reference=no").ProblemAsync()).Code);
+
+        var text = await (await _host.Client.PostAsync("/v1/images/verify", Json("{}"))).Content.ReadAsStringAsync();
+        var lines = text.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => JsonSerializer.Deserialize(line, ApiJson.Default.VerifiedImage)!);
+        Assert.Equal([("sha256:1", "it is another"), ("sha256:2", null)], lines.Select(line => (line.Image!.Digest, line.Damage)));
+
+        var dry = await _host.Client.PostAsync("/v1/images/prune", Json("""{"all":true,"dry_run":true}""")).ReadAsync(ApiJson.Default.PrunedImages);
+        Assert.Equal((2, 12), (dry.Removed.Count, dry.FreedBytes));
+        var pruned = await _host.Client.PostAsync("/v1/images/prune", Json("{}")).ReadAsync(ApiJson.Default.PrunedImages);
+        Assert.Equal(("sha256:2", 5), (Assert.Single(pruned.Removed).Digest, pruned.FreedBytes));
+    }
+
+    [Fact]
     public async Task An_archive_is_imported_listed_and_removed()
     {
         var data = new byte[5 << 20];

@@ -9,7 +9,7 @@ namespace Ravel.Integration.Images;
 public sealed class RandomLayersEqualUmociTests
 {
     [Fact]
-    public Task Random_layers_are_what_umoci_unpacks() => CompareAsync(iterations: 40);
+    public Task Random_layers_are_what_umoci_unpacks() => CompareAsync(iterations: 60);
 
     [Fact(Explicit = true)]
     [Trait("Kind", "Soak")]

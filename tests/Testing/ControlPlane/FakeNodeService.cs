@@ -84,6 +84,32 @@ internal sealed class FakeNodeService(FakeNode node) : Node.NodeBase
             : throw FakeNode.Refusal("image-not-found", $"There is no image '{request.Reference}'.");
     }
 
+    public override Task<ImageDetails> InspectImage(InspectImageRequest request, ServerCallContext context) =>
+        node.Images.Find(image => image.References.Contains(request.Reference)) is { } found
+            ? Task.FromResult(new ImageDetails
+            {
+                Image = found,
+                RootfsDigest = "sha256:rootfs",
+                Layers = { new ImageLayer { Digest = "sha256:layer", Bytes = 5 } },
+                Environment = { new EnvironmentVariable { Name = "A", Value = "b=c" } },
+                Labels = { ["title"] = "web" },
+            })
+            : throw FakeNode.Refusal("image-not-found", $"There is no image '{request.Reference}'.");
+
+    public override Task<PruneImagesResponse> PruneImages(PruneImagesRequest request, ServerCallContext context)
+    {
+        var response = new PruneImagesResponse { Removed = { node.Images.Where(image => request.All || image.References.Count == 0) } };
+        if (!request.DryRun)
+            node.Images.RemoveAll(response.Removed.Contains);
+        return Task.FromResult(response);
+    }
+
+    public override async Task VerifyImages(VerifyImagesRequest request, IServerStreamWriter<VerifiedImage> responseStream, ServerCallContext context)
+    {
+        foreach (var image in node.Images)
+            await responseStream.WriteAsync(new VerifiedImage { Image = image, Damage = image.Damaged ? "it is another" : "" });
+    }
+
     public override Task<ListKernelsResponse> ListKernels(ListKernelsRequest request, ServerCallContext context) =>
         Task.FromResult(new ListKernelsResponse { Kernels = { node.Kernels } });
 

@@ -39,7 +39,7 @@ public static class RandomLayers
     private static readonly Gen<string> DirectoryPath = Any(DirectoryNames).Array[0, 3].Select(parts => string.Concat(parts.Select(part => part + "/")));
 
     private static readonly Gen<string> AnyPath = Gen.Select(
-        DirectoryPath, Gen.Frequency((5, Any(FileNames)), (1, Any(DirectoryNames))), (directory, name) => directory + name);
+        DirectoryPath, Gen.Frequency((20, Any(FileNames)), (1, Any(DirectoryNames))), (directory, name) => directory + name);
 
     private static readonly Gen<Change> AnyChange = Gen.Select(
         Gen.Frequency(

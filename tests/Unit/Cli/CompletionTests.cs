@@ -7,13 +7,13 @@ public sealed class CompletionTests
 {
     [Theory]
     [InlineData("", "re", "restart resume")]
-    [InlineData("image", "p", "pull")]
+    [InlineData("image", "p", "prune pull")]
     [InlineData("run", "--pul", "--pull")]
     [InlineData("run --pull", "", "always missing never")]
     [InlineData("run --pull", "n", "never")]
     [InlineData("up --vmm", "", "firecracker qemu")]
     [InlineData("completion", "", "bash fish zsh")]
-    [InlineData("--data /x image", "i", "import")]
+    [InlineData("--data /x image", "i", "import inspect")]
     public void Candidates_fit_the_place_of_the_cursor(string before, string current, string expected) =>
         Assert.Equal(expected.Split(' '), Candidates(before, current));
 

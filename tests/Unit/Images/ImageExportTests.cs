@@ -12,7 +12,7 @@ public sealed class ImageExportTests : IDisposable
 {
     private const string Config = """
         {"created":"2024-05-06T07:08:09Z","architecture":"amd64","os":"linux","config":{"Entrypoint":["/bin/app"],"Cmd":["serve","-v"],"Env":["PATH=/bin","X=\"1\""],
-        "User":"1000:1000","WorkingDir":"/srv","StopSignal":"SIGQUIT","ExposedPorts":{"80/tcp":{},"443/udp":{} } },"rootfs":{"type":"layers","diff_ids":[
+        "User":"1000:1000","WorkingDir":"/srv","StopSignal":"SIGQUIT","ExposedPorts":{"80/tcp":{},"443/udp":{} },"Volumes":{"/data":{} },"Labels":{"b":"2","a":"1"} },"rootfs":{"type":"layers","diff_ids":[
         """;
 
     private readonly string _directory = Directory.CreateTempSubdirectory("ravel-export-").FullName;
@@ -126,12 +126,12 @@ public sealed class ImageExportTests : IDisposable
             }
             catch (ImageException e)
             {
-                Assert.Equal("image-invalid", e.Code);
+                Assert.Equal("image-damaged", e.Code);
                 refused++;
             }
         }
         Assert.InRange(refused, 1, 2000);
-        Assert.Equal("image-invalid", (await Assert.ThrowsAsync<ImageException>(
+        Assert.Equal("image-damaged", (await Assert.ThrowsAsync<ImageException>(
             () => ImageExport.OpenAsync(image with { RootfsPath = "/no/such/file" }, null, ExportFormat.OciArchive, Cancellation))).Code);
     }
 
