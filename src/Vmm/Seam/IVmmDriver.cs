@@ -24,6 +24,7 @@ public interface IVmmDriver
     /// Finds a VMM launched earlier, by this process or a previous one. Null when it is gone (also when its pid
     /// now belongs to another process).
     /// </summary>
+    /// <exception cref="VmmMismatchException">It holds another VM than the one launched.</exception>
     Task<IVmm?> RecoverAsync(VmmRecord record, CancellationToken cancellationToken);
 
     /// <summary>
@@ -59,6 +60,17 @@ public interface IVmm : IAsyncDisposable
 
     /// <summary>Saves memory and devices of a paused VM into a new directory, readable by <see cref="VmSpec.Restore"/>.</summary>
     Task<VmSnapshot> SnapshotAsync(string directory, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// As <see cref="SnapshotAsync"/>, writing no more memory than changed since <paramref name="since"/>, the last snapshot of this VM or the one
+    /// it was restored from. The result needs no other snapshot. Where changes are not known, everything is written.
+    /// </summary>
+    Task<VmSnapshot> SnapshotChangesAsync(string directory, VmSnapshot since, CancellationToken cancellationToken) =>
+        SnapshotAsync(directory, cancellationToken);
+
+    /// <summary>Asks the guest for memory: the balloon's target, from 0 to below the guest's memory.</summary>
+    /// <exception cref="VmmException">It has no balloon (<see cref="VmSpec.HasBalloon"/>), or the target is out of range.</exception>
+    Task SetBalloonAsync(int mib, CancellationToken cancellationToken) => throw new VmmException($"VM {Record.Id} has no balloon");
 
     Task<VmmMetrics> GetMetricsAsync(CancellationToken cancellationToken);
 

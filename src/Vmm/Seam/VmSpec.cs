@@ -39,16 +39,42 @@ public sealed record VmSpec
     /// Leaves a restored VM paused: whoever journals its record first can be sure that the saved memory was not run twice on one disk.
     /// </summary>
     public bool IsPausedAfterRestore { get; init; }
+
+    /// <summary>
+    /// A memory balloon, empty at first: <see cref="IVmm.SetBalloonAsync"/> takes memory from the guest, which gets it back when it
+    /// runs out. Needs the guest's virtio_balloon driver.
+    /// </summary>
+    public bool HasBalloon { get; init; }
+
+    /// <summary>Keeps account of what the guest writes to its memory, for <see cref="IVmm.SnapshotChangesAsync"/>. Costs the guest some speed.</summary>
+    public bool TracksMemory { get; init; }
+
+    /// <summary>
+    /// Path of the network namespace the VMM runs in, with the taps (<c>/run/netns/NAME</c>); null = the host's. Only a jailed VMM
+    /// can be put into one.
+    /// </summary>
+    public string? NetworkNamespace { get; init; }
 }
 
 /// <summary>The guest kernel: bzImage or uncompressed ELF, an initramfs, and arguments (nothing secret).</summary>
 public sealed record BootSource(string KernelPath, string InitramfsPath, string ExtraArguments = "");
 
 /// <summary>A raw block device image. <paramref name="Id"/>: letters, digits, '_'.</summary>
-public sealed record Drive(string Id, string Path, bool ReadOnly);
+public sealed record Drive(string Id, string Path, bool ReadOnly)
+{
+    /// <summary>For reads and writes together; null = none.</summary>
+    public RateLimit? Limit { get; init; }
+}
 
 /// <summary>A tap that exists already. <paramref name="Id"/>: letters, digits, '_'; <paramref name="Mac"/> as aa:bb:cc:dd:ee:ff.</summary>
-public sealed record NetworkInterface(string Id, string Tap, string Mac);
+public sealed record NetworkInterface(string Id, string Tap, string Mac)
+{
+    /// <summary>For each direction; null = none.</summary>
+    public RateLimit? Limit { get; init; }
+}
+
+/// <summary>How much a device may do each second; a second's worth may come at once. 0 = not limited.</summary>
+public sealed record RateLimit(long BytesPerSecond = 0, long OperationsPerSecond = 0);
 
 /// <summary>A saved VM: a directory written by <see cref="IVmm.SnapshotAsync"/>.</summary>
 public sealed record VmSnapshot(string Directory, string Driver, string DriverVersion);
@@ -79,7 +105,23 @@ public enum VmmExitKind
     Lost,
 }
 
-public sealed record VmmMetrics(TimeSpan CpuTime, long ResidentBytes);
+public sealed record VmmMetrics(TimeSpan CpuTime, long ResidentBytes)
+{
+    /// <summary>What the VMM counted of its devices since it started; null where it counts nothing.</summary>
+    public DeviceUsage? Devices { get; init; }
+
+    /// <summary>Null without a balloon, or before its guest said anything.</summary>
+    public BalloonUsage? Balloon { get; init; }
+}
+
+/// <summary>Bytes that went through a VM's drives and network interfaces, seen from the guest.</summary>
+public sealed record DeviceUsage(long DiskReadBytes, long DiskWrittenBytes, long NetworkReceivedBytes, long NetworkSentBytes);
+
+/// <summary>A balloon, as its guest reports it: not to be trusted.</summary>
+/// <param name="TargetMib">What the host asked for.</param>
+/// <param name="ActualMib">What the guest gave.</param>
+/// <param name="AvailableBytes">Memory the guest could still use without swapping; null when it does not say.</param>
+public sealed record BalloonUsage(int TargetMib, int ActualMib, long? AvailableBytes);
 
 /// <summary>What a driver can do on this host.</summary>
 /// <param name="Available">False when a launch is bound to fail; <paramref name="Problems"/> says why.</param>
@@ -100,7 +142,7 @@ public sealed record GuestChannel(Stream Stream, bool IsLossy) : IAsyncDisposabl
 }
 
 /// <summary>A VMM that could not be launched, spoken to or controlled. The message names the VMM and carries its own words.</summary>
-public sealed class VmmException : Exception
+public class VmmException : Exception
 {
     public VmmException(string message)
         : base(message)
@@ -109,6 +151,15 @@ public sealed class VmmException : Exception
 
     public VmmException(string message, Exception inner)
         : base(message, inner)
+    {
+    }
+}
+
+/// <summary>A VMM that answers to its record but holds another VM than the one launched: it is not adopted.</summary>
+public sealed class VmmMismatchException : VmmException
+{
+    public VmmMismatchException(string message)
+        : base(message)
     {
     }
 }

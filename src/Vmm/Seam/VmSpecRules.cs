@@ -19,6 +19,8 @@ public static class VmSpecRules
     {
         if (Violation(spec) is { } words)
             throw new VmmException($"{driver} VM '{spec.Id}' cannot be launched: {words}");
+        if (spec.NetworkNamespace is not null && driver != Firecracker.FirecrackerDriver.DriverName)
+            throw new VmmException($"{driver} VM '{spec.Id}' cannot be launched: only a jailed Firecracker joins a network namespace");
     }
 
     /// <summary>The first rule that is broken, or null.</summary>
@@ -34,7 +36,9 @@ public static class VmSpecRules
             return string.Create(CultureInfo.InvariantCulture, $"{spec.Cpus} virtual CPUs are not between 1 and 32");
         if (spec.MemoryMib < 64)
             return string.Create(CultureInfo.InvariantCulture, $"{spec.MemoryMib} MiB of memory are less than 64");
-        return DriveViolation(spec) ?? NetworkViolation(spec);
+        if (spec.NetworkNamespace is { } path && !Path.IsPathFullyQualified(path))
+            return $"the network namespace '{path}' has to be an absolute path";
+        return DriveViolation(spec) ?? NetworkViolation(spec) ?? LimitViolation(spec);
     }
 
     /// <exception cref="VmmException">The snapshot is another driver's, or another version's.</exception>
@@ -73,6 +77,14 @@ public static class VmSpecRules
         if (spec.Networks.FirstOrDefault(n => !IsMac(n.Mac)) is { } mac)
             return $"'{mac.Mac}' is not a MAC address as aa:bb:cc:dd:ee:ff";
         return spec.Networks.FirstOrDefault(n => !IsTap(n.Tap)) is { } tap ? $"'{tap.Tap}' is not the name of a network device" : null;
+    }
+
+    private static string? LimitViolation(VmSpec spec)
+    {
+        var limits = spec.Drives.Select(drive => (drive.Id, drive.Limit)).Concat(spec.Networks.Select(network => (network.Id, network.Limit)));
+        return limits.FirstOrDefault(entry => entry.Limit is { BytesPerSecond: < 0 } or { OperationsPerSecond: < 0 }) is { Id: { } id }
+            ? $"the limit of '{id}' is negative"
+            : null;
     }
 
     private static bool IsDeviceId(string id) =>

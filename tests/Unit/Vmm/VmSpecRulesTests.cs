@@ -38,6 +38,9 @@ public sealed class VmSpecRulesTests
             (Good with { Drives = [new Drive("a", "/a\n", true)] }, "absolute path"),
             (Good with { Networks = [new NetworkInterface("e", "t,script=/evil", "02:00:00:00:00:01")] }, "t,script"),
             (Good with { Networks = [new NetworkInterface("e", "tap0", "02-00-00-00-00-01")] }, "MAC"),
+            (Good with { Drives = [Good.Drives[0] with { Limit = new RateLimit(-1) }] }, "the limit of 'root'"),
+            (Good with { Networks = [Good.Networks[0] with { Limit = new RateLimit(0, -1) }] }, "the limit of 'eth0'"),
+            (Good with { NetworkNamespace = "netns/a" }, "'netns/a'"),
         ];
 
         Assert.All(cases, c => Assert.Contains(c.Words, VmSpecRules.Violation(c.Spec)));
