@@ -78,7 +78,9 @@ public sealed class GuestKernels : IGuestKernels, IDisposable
         try
         {
             var plan = await _builder.PlanAsync(cancellationToken);
-            var built = _store.All.FirstOrDefault(kernel => kernel.BuildKey == plan.Key);
+            StoredKernel? built;
+            using (await TurnAsync(cancellationToken))
+                built = _store.All.FirstOrDefault(kernel => kernel.BuildKey == plan.Key);
             if (built is not null)
                 return built.Shown();
             await InTemporaryAsync(async directory =>
