@@ -27,6 +27,8 @@ internal sealed class DockerArchiveSource : IImageSource
     /// <summary>The archive's name for the image; null when it has none.</summary>
     public string? Reference { get; private set; }
 
+    public string Name => _what;
+
     public async Task<ImageManifest> ResolveAsync(CancellationToken cancellationToken)
     {
         var entry = Choose(await ReadAsync("manifest.json", ManifestReader.MaxManifestBytes, cancellationToken));
@@ -69,8 +71,7 @@ internal sealed class DockerArchiveSource : IImageSource
         JsonElement manifest;
         try
         {
-            using var document = JsonDocument.Parse(content, new JsonDocumentOptions { MaxDepth = 64 });
-            manifest = document.RootElement.Clone();
+            manifest = UntrustedJson.Parse(content);
         }
         catch (JsonException e)
         {

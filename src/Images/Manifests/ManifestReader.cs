@@ -18,18 +18,14 @@ internal static class ManifestReader
 
     private const int MaxIndexEntries = 10_000;
 
-    private static readonly JsonDocumentOptions Strict = new() { MaxDepth = 64 };
-
     /// <summary>Parses a manifest or index.</summary>
     /// <exception cref="ImageException"><c>image-invalid</c>: not JSON, or not an object.</exception>
     public static JsonElement Parse(ReadOnlyMemory<byte> content, string what)
     {
         try
         {
-            using var document = JsonDocument.Parse(content, Strict);
-            if (document.RootElement.ValueKind != JsonValueKind.Object)
-                throw Invalid($"{what} is not a JSON object");
-            return document.RootElement.Clone();
+            var document = UntrustedJson.Parse(content);
+            return document.ValueKind == JsonValueKind.Object ? document : throw Invalid($"{what} is not a JSON object");
         }
         catch (JsonException e)
         {
@@ -101,7 +97,8 @@ internal static class ManifestReader
         if (element.ValueKind != JsonValueKind.Object)
             throw Invalid($"a descriptor of {what} is not an object");
         var digest = Digest.Parse(Text(element, "digest"), $"a digest of {what}");
-        if (!element.TryGetProperty("size", out var sizeElement) || !sizeElement.TryGetInt64(out var size) || size < 0)
+        if (!element.TryGetProperty("size", out var number) || number.ValueKind != JsonValueKind.Number
+            || !number.TryGetInt64(out var size) || size < 0)
             throw Invalid($"{digest} of {what} has no proper size");
         return new Descriptor(Text(element, "mediaType") ?? "", digest, size);
     }

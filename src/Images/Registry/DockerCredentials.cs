@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using Ravel.Images.Manifests;
 using Ravel.Linux.Processes;
 
 namespace Ravel.Images.Registry;
@@ -27,8 +28,7 @@ internal static class DockerCredentials
         {
             if (new FileInfo(file).Length > MaxFileBytes)
                 throw Broken(file, $"it is over {MaxFileBytes} bytes", null);
-            using var document = JsonDocument.Parse(await File.ReadAllBytesAsync(file, cancellationToken));
-            config = document.RootElement.Clone();
+            config = UntrustedJson.Parse(await File.ReadAllBytesAsync(file, cancellationToken));
         }
         catch (Exception e) when (e is JsonException or IOException or UnauthorizedAccessException)
         {
@@ -126,9 +126,9 @@ internal static class DockerCredentials
                     return null;
                 throw new ImageException("registry-unauthorized", $"{program} gave no credentials for {registry}: {FirstLine(result.Output + result.Error)}");
             }
-            using var document = JsonDocument.Parse(result.Output);
-            var user = Text(document.RootElement, "Username") ?? "";
-            var secret = Text(document.RootElement, "Secret") ?? "";
+            var answer = UntrustedJson.Parse(Encoding.UTF8.GetBytes(result.Output));
+            var user = Text(answer, "Username") ?? "";
+            var secret = Text(answer, "Secret") ?? "";
             return user == TokenUser ? new RegistryCredentials("", "", secret) : new RegistryCredentials(user, secret);
         }
         catch (Exception e) when (e is CommandException or JsonException)

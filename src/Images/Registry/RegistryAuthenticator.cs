@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json;
+using Ravel.Images.Manifests;
 
 namespace Ravel.Images.Registry;
 
@@ -81,11 +82,10 @@ internal sealed class RegistryAuthenticator(
                 throw Refused($"{uri.Authority} gives no token for {registry}/{repository}; log in with: docker login {registry}");
             response.EnsureSuccessStatusCode();
             var content = await BoundedContent.ReadAsync(response, MaxTokenBytes, $"the token from {uri.Authority}", either.Token);
-            using var document = JsonDocument.Parse(content);
+            var answer = UntrustedJson.Parse(content);
             foreach (var name in (string[])["token", "access_token"])
             {
-                if (document.RootElement.TryGetProperty(name, out var token) && token.ValueKind == JsonValueKind.String
-                    && token.GetString() is { Length: > 0 } value && !value.AsSpan().ContainsAny('\r', '\n'))
+                if (ManifestReader.Text(answer, name) is { Length: > 0 } value && value.All(c => c is > ' ' and <= '~'))
                     return value;
             }
             throw Refused($"{uri.Authority} answered without a token for {registry}/{repository}");

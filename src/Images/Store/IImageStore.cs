@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace Ravel.Images;
 
 /// <summary>The images of one host: rootfs files under their manifest digest, shared read-only by every machine.</summary>
@@ -164,14 +166,28 @@ public sealed record ImageConfig
 public sealed record ImageProgress(string Phase, string? LayerDigest = null, long ReceivedBytes = 0, long TotalBytes = 0);
 
 /// <summary>An image that could not be had. <see cref="Code"/> is one of the API's problem codes.</summary>
+/// <remarks>Messages quote what strangers wrote, so each is made one short line without control characters.</remarks>
 public sealed class ImageException : Exception
 {
+    internal const int MaxMessageLength = 1000;
+
     public ImageException(string code, string message)
-        : base(message) => Code = code;
+        : base(OneLine(message)) => Code = code;
 
     public ImageException(string code, string message, Exception inner)
-        : base(message, inner) => Code = code;
+        : base(OneLine(message), inner) => Code = code;
 
     /// <summary><c>image-not-found</c>, <c>image-invalid</c>, <c>image-pull-failed</c>, <c>registry-unauthorized</c>, <c>image-in-use</c>, <c>image-damaged</c>, <c>disk-full</c> or <c>invalid-request</c>.</summary>
     public string Code { get; }
+
+    private static string OneLine(string message)
+    {
+        // What turns text around or hides it (category Cf) misleads a reader as much as a line break does.
+        static bool IsShown(char c) => !char.IsControl(c) && char.GetUnicodeCategory(c) is not (UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator);
+        var end = message.Length > MaxMessageLength ? MaxMessageLength - 1 : message.Length;
+        if (end == message.Length && message.All(IsShown))
+            return message;
+        var line = string.Concat(message.Take(end).Select(c => IsShown(c) ? c : '?'));
+        return end == message.Length ? line : line + '…';
+    }
 }

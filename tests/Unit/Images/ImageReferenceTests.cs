@@ -46,7 +46,7 @@ public sealed class ImageReferenceTests
     {
         var error = Assert.Throws<ImageException>(() => ImageReference.Parse(text));
         Assert.Equal("invalid-request", error.Code);
-        Assert.Contains($"\"{text}\"", error.Message);
+        Assert.Contains($"\"{text.Replace('\n', '?')}\"", error.Message);
     }
 
     [Fact]
