@@ -11,6 +11,9 @@ internal sealed class ArchiveFiles : IBlobFiles
     private const int MaxMembers = 100_000;
     private const int MaxLinks = 8;
 
+    /// <summary>Names stay in memory. Those of an image's archive have some 80 bytes.</summary>
+    private const long MaxNameBytes = 16L << 20;
+
     private readonly SafeFileHandle _file;
     private readonly Dictionary<string, Member> _members;
 
@@ -51,6 +54,7 @@ internal sealed class ArchiveFiles : IBlobFiles
         var source = new HandleByteSource(file, length);
         var reader = new TarReader(source);
         var count = 0;
+        long nameBytes = 0;
         try
         {
             while (reader.Next() is { } entry)
@@ -58,6 +62,9 @@ internal sealed class ArchiveFiles : IBlobFiles
                 cancellationToken.ThrowIfCancellationRequested();
                 if (++count > MaxMembers)
                     throw new ImageException("image-invalid", $"it has over {MaxMembers} members");
+                nameBytes += entry.Name.Length + entry.LinkTarget.Length;
+                if (nameBytes > MaxNameBytes)
+                    throw new ImageException("image-invalid", $"the names of its members have over {MaxNameBytes} bytes");
                 if (entry.Type == TarEntryType.Regular && entry.Size > length - source.Position)
                     throw new ImageException("image-invalid", "it ends before its last member is complete");
                 var name = Normalize(Encoding.UTF8.GetString(entry.Name));

@@ -23,6 +23,9 @@ public sealed record ImageLimits
     /// <summary>Extended attributes of all entries together. Bytes; they are the one part of a directory that is kept in memory.</summary>
     public long MaxXattrBytes { get; init; } = 64L << 20;
 
+    /// <summary>Names and symbolic links' targets of all entries together, which are kept in memory. Bytes.</summary>
+    public long MaxNameBytes { get; init; } = 64L << 20;
+
     /// <summary>Directories and links that are followed to find the places of all entries.</summary>
     public long MaxPathSteps { get; init; } = 200_000_000;
 }

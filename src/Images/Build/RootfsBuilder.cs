@@ -56,11 +56,16 @@ internal static class RootfsBuilder
                     underWay.Enqueue(LayerStream.Start(source, manifest.Layers[next++], budget, memory, time, progress, cancellationToken));
                 }
                 var layer = underWay.Peek();
+                layer.TakeTurn();
                 merger.Apply(new TarReader(layer), cancellationToken);
                 layer.Finish();
                 underWay.Dequeue();
                 layer.DisposeAsync().AsTask().GetAwaiter().GetResult();
             }
+        }
+        catch (ImageException e) when (e.Code is "image-invalid" or "image-pull-failed" && !e.Message.Contains(source.Name, StringComparison.Ordinal))
+        {
+            throw new ImageException(e.Code, $"{source.Name} cannot be used: {e.Message}", e);
         }
         finally
         {

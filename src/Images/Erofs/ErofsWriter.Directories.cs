@@ -114,10 +114,9 @@ internal sealed partial class ErofsWriter
         if (plan.Shape.InlineLength > 0)
         {
             var entries = EntriesOf(directory);
-            var last = new byte[ErofsFormat.BlockSize];
             for (var next = 0; next < entries.Count;)
-                (next, _) = DirectoryBlocks.WriteBlock(entries, next, last);
-            last.AsSpan(0, plan.Shape.InlineLength).CopyTo(bytes[plan.Shape.HeadLength..]);
+                (next, _) = DirectoryBlocks.WriteBlock(entries, next, _directoryBlock);
+            _directoryBlock.AsSpan(0, plan.Shape.InlineLength).CopyTo(bytes[plan.Shape.HeadLength..]);
         }
         if (directory.Parent is null)
         {
@@ -133,12 +132,11 @@ internal sealed partial class ErofsWriter
         if (plan.DataBlocks == 0)
             return;
         var entries = EntriesOf(plan.Directory);
-        var block = new byte[ErofsFormat.BlockSize];
         var next = 0;
         for (long i = 0; i < plan.DataBlocks; i++)
         {
-            (next, _) = DirectoryBlocks.WriteBlock(entries, next, block);
-            _window.Write(block);
+            (next, _) = DirectoryBlocks.WriteBlock(entries, next, _directoryBlock);
+            _window.Write(_directoryBlock);
         }
     }
 

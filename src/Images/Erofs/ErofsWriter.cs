@@ -24,6 +24,7 @@ internal sealed partial class ErofsWriter
     private readonly byte[] _uuid;
     private readonly OutputWindow _window;
     private readonly byte[] _tail = new byte[ErofsFormat.BlockSize];
+    private readonly byte[] _directoryBlock = new byte[ErofsFormat.BlockSize];
     private readonly byte[] _scratch = new byte[2 * ErofsFormat.BlockSize + 128 * 1024];
     private readonly HashSet<ErofsInode> _relinked = [];
 

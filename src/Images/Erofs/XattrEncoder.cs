@@ -13,6 +13,8 @@ internal static class XattrEncoder
     /// <summary>No file system of Linux takes more for one inode.</summary>
     private const int MaxTotal = 64 * 1024;
 
+    private static readonly (byte[] Prefix, byte Index)[] Prefixes = [("user."u8.ToArray(), 1), ("trusted."u8.ToArray(), 4), ("security."u8.ToArray(), 6)];
+
     /// <summary>
     /// What is not carried over: labels of the builder's own security policy (as umoci leaves them out), and the
     /// private marks of overlayfs, which would steer the guest's overlay on top of this file system.
@@ -98,12 +100,12 @@ internal static class XattrEncoder
             return (2, []);
         if (name.AsSpan().SequenceEqual("system.posix_acl_default"u8))
             return (3, []);
-        if (name.AsSpan().StartsWith("user."u8))
-            return (1, name["user.".Length..]);
-        if (name.AsSpan().StartsWith("trusted."u8))
-            return (4, name["trusted.".Length..]);
-        if (name.AsSpan().StartsWith("security."u8))
-            return (6, name["security.".Length..]);
+        foreach (var (prefix, index) in Prefixes)
+        {
+            // Linux takes no attribute of a prefix alone.
+            if (name.Length > prefix.Length && name.AsSpan().StartsWith(prefix))
+                return (index, name[prefix.Length..]);
+        }
         return null;
     }
 

@@ -23,6 +23,7 @@ internal sealed class LayerStream : ByteSource, IAsyncDisposable
     private readonly ChunkQueue _stored;
     private readonly ChunkQueue _archive;
     private readonly IncrementalHash _archiveHash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+    private readonly TaskCompletionSource _turn = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Task _receiving;
     private readonly Task _inflating;
     private Chunk _current;
@@ -50,6 +51,9 @@ internal sealed class LayerStream : ByteSource, IAsyncDisposable
         IImageSource source, Layer layer, LayerBudget budget, LayerMemory memory, TimeProvider time,
         IProgress<ImageProgress>? progress, CancellationToken cancellationToken) =>
         new(source, layer, budget, memory, time, progress, cancellationToken);
+
+    /// <summary>Says that all layers before this one are done with.</summary>
+    public void TakeTurn() => _turn.TrySetResult();
 
     /// <summary>Reads what follows the archive's end and checks that the layer is the one the manifest names.</summary>
     /// <exception cref="ImageException"><c>image-invalid</c>: a digest is wrong.</exception>
@@ -89,6 +93,8 @@ internal sealed class LayerStream : ByteSource, IAsyncDisposable
     protected override ReadOnlyMemory<byte> NextChunk()
     {
         GiveBack();
+        // The queue answers while it has something, which in a long layer is always.
+        _stop.Token.ThrowIfCancellationRequested();
         if (!_archive.TryRead(out _current, _stop.Token))
         {
             _current = default;
@@ -189,7 +195,7 @@ internal sealed class LayerStream : ByteSource, IAsyncDisposable
         try
         {
             using var stored = new ChunkQueueStream(_stored, _memory, _stop.Token);
-            using var archive = Inflaters.Open(stored);
+            using var archive = Inflaters.Open(stored, waitForTurn: () => _turn.Task.Wait(_stop.Token));
             while (InflateChunk(archive))
             {
                 // Until its end; the queue says when to pause.

@@ -12,6 +12,8 @@ internal abstract class BlobImageSource(string what, ImageLimits limits) : IImag
 
     protected string What { get; } = what;
 
+    public string Name => What;
+
     public async Task<ImageManifest> ResolveAsync(CancellationToken cancellationToken)
     {
         var (content, announced) = await ReadFirstAsync(cancellationToken);

@@ -19,6 +19,9 @@ internal sealed record ImageManifest(
 /// <summary>A place images come from: a registry, a layout directory, an archive.</summary>
 internal interface IImageSource : IAsyncDisposable
 {
+    /// <summary>The image as it was asked for, for messages.</summary>
+    string Name { get; }
+
     /// <summary>Finds the image and reads its manifest and configuration.</summary>
     /// <exception cref="ImageException">It is not there, not valid, or not for this platform.</exception>
     Task<ImageManifest> ResolveAsync(CancellationToken cancellationToken);

@@ -21,6 +21,7 @@ internal sealed class LayerMerger
     private int _entries;
     private long _fileBytes;
     private long _xattrBytes;
+    private long _nameBytes;
 
     public LayerMerger(ErofsWriter writer, ImageLimits limits)
     {
@@ -37,19 +38,23 @@ internal sealed class LayerMerger
     public void Apply(TarReader layer, CancellationToken cancellationToken)
     {
         _layer++;
-        while (layer.Next() is { } entry)
+        // Errors of the archive itself come between entries, and are found by the one before.
+        var place = "at its start";
+        try
         {
-            cancellationToken.ThrowIfCancellationRequested();
-            if (++_entries > _limits.MaxEntries)
-                throw new ImageException("image-invalid", $"the image's layers have over {_limits.MaxEntries} entries");
-            try
+            while (layer.Next() is { } entry)
             {
+                cancellationToken.ThrowIfCancellationRequested();
+                place = $"at {Printable(entry.Name)}";
+                if (++_entries > _limits.MaxEntries)
+                    throw Invalid($"the image's layers have over {_limits.MaxEntries} entries");
                 Apply(entry, layer);
+                place = $"behind {Printable(entry.Name)}";
             }
-            catch (ImageException e) when (e.Code == "image-invalid")
-            {
-                throw new ImageException(e.Code, $"{e.Message} (at {Printable(entry.Name)})", e);
-            }
+        }
+        catch (ImageException e) when (e.Code == "image-invalid")
+        {
+            throw new ImageException(e.Code, $"{e.Message} ({place}, layer {_layer + 1}); build the image anew", e);
         }
     }
 
@@ -96,6 +101,7 @@ internal sealed class LayerMerger
             TarEntryType.Fifo => Special(entry, InodeType.Fifo),
             _ => throw new InvalidOperationException($"Entry type {entry.Type} has no rule."),
         };
+        CountNames(path.Name.Length);
         parent.Set(path.Name.Span, new TreeEntry(inode, _layer));
         Touch(inode as DirectoryInode ?? parent);
     }
@@ -112,6 +118,7 @@ internal sealed class LayerMerger
                 throw Invalid($"a layer has a name of {name.Length} bytes; Linux takes {ErofsFormat.MaxNameLength}");
             if (++_entries > _limits.MaxEntries)
                 throw Invalid($"the image's layers have over {_limits.MaxEntries} entries");
+            CountNames(name.Length);
             var made = NewDirectory(directory, Undescribed);
             directory.Set(name.Span, new TreeEntry(made, _layer));
             directory = made;
@@ -144,6 +151,7 @@ internal sealed class LayerMerger
         var target = entry.LinkTarget;
         if (target.Length is 0 or >= EntryPath.MaxLength || target.AsSpan().Contains((byte)0))
             throw Invalid($"a layer has a symbolic link whose target has {target.Length} bytes or a NUL");
+        CountNames(target.Length);
         // Linux knows no mode of a symbolic link; all read as rwxrwxrwx.
         _writer.BeginFile(AttributesOf(entry, InodeType.SymbolicLink) with { Permissions = 0x1ff }, target.Length);
         _writer.Append(target);
@@ -191,6 +199,14 @@ internal sealed class LayerMerger
         return new LeafInode(_writer.AddSpecial(AttributesOf(entry, type) with { Device = device }), target: null);
     }
 
+    /// <summary>Names and targets stay in memory until the directories are written.</summary>
+    private void CountNames(int bytes)
+    {
+        _nameBytes += bytes;
+        if (_nameBytes > _limits.MaxNameBytes)
+            throw Invalid($"the image's names and symbolic links have over {_limits.MaxNameBytes} bytes");
+    }
+
     private InodeAttributes AttributesOf(TarEntry entry, InodeType type)
     {
         var xattrs = entry.Xattrs.Count == 0 ? [] : XattrEncoder.Encode(entry.Xattrs);
@@ -232,6 +248,10 @@ internal sealed class LayerMerger
         }
         while (pending.TryPop(out var current))
         {
+            // A second look would find only what this layer made since, however often an archive asks for it.
+            if (current.ClearedBy == _layer)
+                continue;
+            current.ClearedBy = _layer;
             foreach (var removed in current.RemoveWhere(child => !child.IsTouchedBy(_layer)))
                 Discard(removed);
             foreach (var (_, child) in current.Children)

@@ -30,6 +30,9 @@ internal sealed class DirectoryInode(DirectoryInode? parent, InodeAttributes att
     /// <summary>The last layer that had an entry for this directory or for something below it.</summary>
     public int TouchedBy { get; set; } = -1;
 
+    /// <summary>The last layer whose whiteout took everything of earlier layers out of this directory and what is below it.</summary>
+    public int ClearedBy { get; set; } = -1;
+
     /// <summary>Where the inode will be, once planned.</summary>
     public long Offset { get; set; }
 
