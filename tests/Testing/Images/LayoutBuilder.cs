@@ -15,6 +15,9 @@ public sealed class LayoutBuilder(string directory)
     /// <summary>Changes the manifest's text before it is stored.</summary>
     public Func<string, string> Manifest { get; init; } = text => text;
 
+    /// <summary>Of the configuration.</summary>
+    public Encoding Encoding { get; init; } = Encoding.UTF8;
+
     public LayoutBuilder Layer(byte[] archive, bool gzip = true, Func<byte[], byte[]>? change = null)
     {
         var stored = archive;
@@ -33,7 +36,7 @@ public sealed class LayoutBuilder(string directory)
     public OciLayout Build()
     {
         var diffIds = string.Join(',', _layers.Select(layer => $"\"{layer.DiffId}\""));
-        var config = Encoding.UTF8.GetBytes(Config(
+        var config = Encoding.GetBytes(Config(
             $$"""{"architecture":"amd64","os":"linux","config":{"Cmd":["sh"]},"rootfs":{"type":"layers","diff_ids":[{{diffIds}}] } }"""));
         var layers = string.Join(',', _layers.Select(layer =>
             $$"""{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"{{layer.Digest}}","size":{{layer.Size}} }"""));

@@ -181,7 +181,7 @@ public sealed class ArchiveTests : IDisposable
         var layout = Directory.CreateDirectory(Path.Combine(_directory, "layout")).FullName;
         new LayoutBuilder(layout).Layer(new TarBuilder().File("a", "1").ToArray()).Build();
         var index = Path.Combine(layout, "index.json");
-        File.WriteAllText(index, File.ReadAllText(index).Replace(" }]}", $",\"annotations\":{annotations}}}]}}"));
+        File.WriteAllText(index, File.ReadAllText(index).Replace("{\"org.opencontainers.image.ref.name\":\"latest\"}", annotations));
         return index;
     }
 
