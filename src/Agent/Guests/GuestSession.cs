@@ -93,6 +93,15 @@ internal sealed class GuestSession : IAsyncDisposable
         }
     }
 
+    private bool IsStopAsked
+    {
+        get
+        {
+            lock (_lock)
+                return _stop is not null;
+        }
+    }
+
     public async ValueTask DisposeAsync()
     {
         await _ending.CancelAsync();
@@ -238,6 +247,10 @@ internal sealed class GuestSession : IAsyncDisposable
         {
             case GuestPhase.Waiting when _observer.ExpectsRunningGuest:
                 throw new InstanceException(Contracts.Api.ProblemCodes.GuestFailed, "The guest started anew; its workload is lost.");
+            case GuestPhase.Waiting when IsStopAsked:
+                // There is no workload to stop, and none shall begin.
+                await link.SendAsync(new PowerOff(), _ending.Token);
+                break;
             case GuestPhase.Waiting:
                 await link.SendAsync(new Configure(await _configure(_ending.Token)), _ending.Token);
                 break;

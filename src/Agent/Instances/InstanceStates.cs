@@ -12,7 +12,7 @@ namespace Ravel.Agent.Instances;
 //                             ▲      │                    │   │                       │  │  │
 //                             │      │ failed, stopped    │   │ exited                │  │  │ stop, new spec
 //                    deadline │      │                    │   ▼               exited  │  │  ▼
-//                             │      │   stopped, broken, │  POWERING OFF ◄───────────┘  │ STOPPING
+//                             │      │   forced, broken,  │  POWERING OFF ◄───────────┘  │ STOPPING
 //                          WAITING   │   VMM gone, late   │   │  ▲                       │  │   │
 //                             ▲      ▼                    ▼   │  └──── exited ───────────│──┘   │
 //                restart by   │     RELEASING ◄───────────────┘ VMM gone, late           │      │
@@ -27,6 +27,9 @@ namespace Ravel.Agent.Instances;
 //   RUNNING ── suspend ──► SUSPENDING ── saved ──► RELEASING ──► SUSPENDED ── Put(started), same spec ──► STARTING, the same instance
 //      ▲                       │
 //      └── could not be saved ─┘     stop, a new spec and destroy drop the memory of one that is SUSPENDED
+//
+//   BOOTING ── stop, new spec ──► STOPPING: a guest that still waits for its configuration is powered off instead of
+//   configured; one that has it is asked as any other.
 //
 // Invariants
 //  1. A machine has at most one instance that is not ENDED.
@@ -142,6 +145,11 @@ internal static class InstanceStates
             [InstanceEffect.RunWorkflow],
             reports);
 
+    /// <summary>Takes down an instance whose workload is not asked any more; one that never started leaves no exit.</summary>
+    internal static Decision Kill(MachineRecord machine, InstanceRecord instance, DecisionContext context) => instance.StartedAt is null
+        ? Release(machine, instance, context)
+        : Release(machine, instance with { Exit = InstanceExit.Killed(context.Now) }, context, "exit");
+
     internal static Decision Nothing(MachineRecord? machine) => new(machine, [], []) { IsChange = false };
 
     internal static Decision Change(
@@ -194,9 +202,15 @@ internal static class InstanceStates
     }
 
     private static Decision OnGuestStarted(MachineRecord machine, InstanceRecord instance, DecisionContext context) =>
-        instance.State == InstanceState.Booting
-            ? SuspendRules.Started(machine, instance with { State = InstanceState.Running, StartedAt = context.Now, Deadline = null }, context)
-            : Nothing(machine);
+        instance.State switch
+        {
+            InstanceState.Booting =>
+                SuspendRules.Started(machine, instance with { State = InstanceState.Running, StartedAt = context.Now, Deadline = null }, context),
+            // It was configured before the stop reached it.
+            InstanceState.Stopping when instance.StartedAt is null =>
+                Change(machine, instance with { StartedAt = context.Now }, context, [], ["start"]),
+            _ => Nothing(machine),
+        };
 
     private static Decision OnExit(MachineRecord machine, InstanceRecord instance, InstanceExit exit, DecisionContext context) =>
         instance.State is InstanceState.Booting or InstanceState.Running or InstanceState.Suspending or InstanceState.Stopping
@@ -215,7 +229,7 @@ internal static class InstanceStates
                 machine,
                 instance with { Problem = new InstanceProblem(ProblemCodes.GuestFailed, e.Message) },
                 context),
-            InstanceState.Stopping => Release(machine, instance with { Exit = InstanceExit.Killed(context.Now) }, context, "exit"),
+            InstanceState.Stopping => Kill(machine, instance, context),
             InstanceState.PoweringOff => Release(machine, instance, context),
             _ => Nothing(machine),
         };
@@ -227,7 +241,7 @@ internal static class InstanceStates
                 machine,
                 instance with { Problem = new InstanceProblem(ProblemCodes.VmmFailed, $"The VM ended before its workload did: {e.Detail}") },
                 context),
-            InstanceState.Stopping => Release(machine, instance with { Exit = InstanceExit.Killed(context.Now) }, context, "exit"),
+            InstanceState.Stopping => Kill(machine, instance, context),
             InstanceState.PoweringOff => Release(machine, instance, context),
             _ => Nothing(machine),
         };
@@ -247,7 +261,7 @@ internal static class InstanceStates
                         $"The guest did not start its workload within {context.Options.BootTimeout.TotalSeconds:0} s; its log has the end of the console."),
                 },
                 context),
-            InstanceState.Stopping => Release(machine, instance with { Exit = InstanceExit.Killed(context.Now) }, context, "exit"),
+            InstanceState.Stopping => Kill(machine, instance, context),
             InstanceState.PoweringOff => Release(machine, instance, context),
             InstanceState.Waiting => Begin(machine with { Restarts = machine.Restarts + 1 }, context),
             _ => Nothing(machine),
@@ -263,8 +277,7 @@ internal static class InstanceStates
         return instance.State switch
         {
             InstanceState.Starting => Change(machine, interrupted with { IsStopRequested = true }, context, [InstanceEffect.CancelStart], []),
-            InstanceState.Booting => Release(machine, interrupted with { IsStopRequested = true }, context),
-            InstanceState.Running => Stop(machine, interrupted, context, e.Limit),
+            InstanceState.Booting or InstanceState.Running => Stop(machine, interrupted, context, e.Limit),
             InstanceState.Waiting => Change(machine, interrupted with { State = InstanceState.Ended, Deadline = null }, context, [], ["waiting"]),
             _ => interrupted == instance ? Nothing(machine) : Change(machine, interrupted, context, [], []),
         };

@@ -87,7 +87,6 @@ internal static class PutRules
         {
             InstanceState.Starting => InstanceStates.Change(
                 machine, instance with { IsStopRequested = true }, context, [InstanceEffect.CancelStart], ["update"]),
-            InstanceState.Booting => InstanceStates.Release(machine, instance with { IsStopRequested = true }, context, "update"),
             _ => InstanceStates.Stop(machine, instance, context),
         };
     }
@@ -103,13 +102,13 @@ internal static class PutRules
         {
             InstanceState.Starting => InstanceStates.Change(
                 machine, instance with { IsStopRequested = true }, context, [InstanceEffect.CancelStart], ["stopping"]),
-            InstanceState.Booting => InstanceStates.Release(machine, instance with { IsStopRequested = true }, context, "stopping"),
-            InstanceState.Running when !machine.Force => InstanceStates.Stop(machine, instance, context),
-            InstanceState.Running => Kill(machine, instance, context),
-            InstanceState.Suspending when machine.Force => Kill(machine, instance, context),
+            // Booting says only that the agent has not heard of the workload: it may have begun to write.
+            InstanceState.Booting or InstanceState.Running when !machine.Force => InstanceStates.Stop(machine, instance, context),
+            InstanceState.Booting or InstanceState.Running => InstanceStates.Kill(machine, instance with { IsStopRequested = true }, context),
+            InstanceState.Suspending or InstanceState.Stopping when machine.Force =>
+                InstanceStates.Kill(machine, instance with { IsStopRequested = true }, context),
             InstanceState.Suspended => InstanceStates.Change(
                 machine, SuspendRules.WithoutMemory(instance) with { State = InstanceState.Ended, Problem = null }, context, [], ["stop"]),
-            InstanceState.Stopping when machine.Force => Kill(machine, instance, context),
             InstanceState.PoweringOff when machine.Force => InstanceStates.Release(machine, instance, context),
             InstanceState.Waiting => InstanceStates.Change(
                 machine, instance with { State = InstanceState.Ended, Deadline = null }, context, [], ["stop"]),
@@ -127,11 +126,4 @@ internal static class PutRules
             ? SettleRules.Settle(machine with { Instance = machine.Instance with { Deadline = null } }, context)
             : OnStopped(machine, context);
     }
-
-    private static Decision Kill(MachineRecord machine, InstanceRecord instance, DecisionContext context) =>
-        InstanceStates.Release(
-            machine,
-            instance with { IsStopRequested = true, Exit = InstanceExit.Killed(context.Now) },
-            context,
-            "exit");
 }

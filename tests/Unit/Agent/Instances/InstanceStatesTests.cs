@@ -119,6 +119,30 @@ public sealed class InstanceStatesTests
     }
 
     [Fact]
+    public void A_stop_while_booting_asks_the_guest_and_leaves_no_exit_when_no_workload_began()
+    {
+        var booting = Records.In(InstanceState.Booting);
+        var asked = Decide(booting, Put(booting, DesiredState.Stopped));
+        Assert.Contains(InstanceEffect.AskStop, asked.Effects);
+        foreach (InstanceEvent end in (InstanceEvent[])[new InstanceEvent.VmmExited("off"), new InstanceEvent.GuestBroken("bad"), new InstanceEvent.Tick()])
+        {
+            var released = Decide(asked.Next!, end, Records.Late);
+            Assert.Equal((InstanceState.Releasing, null, null), (released.Next!.State, released.Next.Instance!.Exit, released.Next.Instance.Problem));
+        }
+    }
+
+    [Fact]
+    public void A_workload_that_began_before_the_stop_reached_it_leaves_its_exit()
+    {
+        var booting = Records.In(InstanceState.Booting);
+        var asked = Decide(booting, Put(booting, DesiredState.Stopped)).Next!;
+        var started = Decide(asked, new InstanceEvent.GuestStarted());
+        Assert.Equal(["start"], started.Reports);
+        Assert.Equal(143, Decide(started.Next!, new InstanceEvent.GuestExited(143, 15, false)).Next!.Instance!.Exit!.Code);
+        Assert.Equal(137, Decide(started.Next!, new InstanceEvent.VmmExited("killed")).Next!.Instance!.Exit!.Code);
+    }
+
+    [Fact]
     public void An_instance_the_node_took_down_begins_again_when_the_node_is_up()
     {
         var running = Records.In(InstanceState.Running);
