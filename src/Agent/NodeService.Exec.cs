@@ -18,4 +18,13 @@ internal sealed partial class NodeService
             var use = await GuestCalls.LinkOfAsync(machine, _agent.Time, context.CancellationToken);
             await new ExecBridge(machine, use, _agent.Images, _agent.Time).RunAsync(start, requestStream, responseStream, context.CancellationToken);
         });
+
+    public override Task Attach(
+        IAsyncStreamReader<ExecInput> requestStream, IServerStreamWriter<ExecOutput> responseStream, ServerCallContext context) =>
+        NodeProblems.MapAsync(async () =>
+        {
+            if (!await requestStream.MoveNext(context.CancellationToken) || requestStream.Current.Start is not { } start)
+                throw SpecRules.Invalid("the first input of an attach must be its start");
+            await new AttachBridge(FindMachine(start.MachineId), _agent.Time).RunAsync(requestStream, context.CancellationToken);
+        });
 }

@@ -41,9 +41,11 @@ internal sealed partial class Init
                 BecomeMachine(configure.Config);
                 break;
             case SignalWorkload signal when IsAlive:
+                _wasKilled |= signal.Signal == Kill;
                 Children.Kill(_workload!.Pid, signal.Signal);
                 break;
             case StopWorkload stop when IsAlive:
+                _wasKilled |= stop.Signal == Kill;
                 Children.Kill(_workload!.Pid, stop.Signal);
                 _killAt = Math.Max(1, Environment.TickCount64 + Math.Max(0, stop.TimeoutMilliseconds));
                 break;
@@ -77,10 +79,11 @@ internal sealed partial class Init
             RootFileSystem.Furnish();
             Machine.SetHostname(config.Hostname);
             EtcFiles.Write(config);
-            _oomKills = CountOomKills();
+            _workloadGroup = ControlGroup.Create("workload");
+            _execGroup = ControlGroup.Create("exec");
             _workload = GuestProcess.Start(
                 config.Workload, config.Hostname, _link.Stdout, _link.Stderr,
-                config.HasStdin ? _link.OpenInput(LinkStreams.Stdin) : null, _buffer);
+                config.HasStdin ? _link.OpenInput(LinkStreams.Stdin) : null, _workloadGroup, _buffer);
             _children.Started();
             _phase = GuestPhase.Running;
             _link.Send(new WorkloadStarted(_workload.Pid));
@@ -104,7 +107,8 @@ internal sealed partial class Init
         {
             if (!IsAlive)
                 throw new SetupException(SetupException.SetupFailed, "the machine's workload is not running");
-            _execs.Add(exec.Session, GuestProcess.Start(exec.Process, _config!.Hostname, stdout, stderr, exec.HasStdin ? stdin : null, _buffer));
+            _execs.Add(exec.Session, GuestProcess.Start(
+                exec.Process, _config!.Hostname, stdout, stderr, exec.HasStdin ? stdin : null, _execGroup, _buffer));
             _children.Started();
         }
         catch (Exception e)

@@ -37,7 +37,9 @@ internal sealed partial class Init : IGuestLinkEvents
     private GuestProcess? _workload;
     private GuestMessage? _end;
     private long _killAt;
-    private long _oomKills;
+    private ControlGroup? _workloadGroup;
+    private ControlGroup? _execGroup;
+    private bool _wasKilled;
     private bool _isPowerOffDue;
 
     public Init(GuestModuleList modules)
@@ -88,6 +90,7 @@ internal sealed partial class Init : IGuestLinkEvents
         if (_killAt != 0 && now >= _killAt)
         {
             _killAt = 0;
+            _wasKilled = true;
             Children.Kill(Everyone, Kill);
         }
         // Last, so that what was just read goes out in the same turn.
@@ -129,8 +132,10 @@ internal sealed partial class Init : IGuestLinkEvents
         if (_phase != GuestPhase.Running || _workload is not { IsDone: true, Exit: { } exit })
             return;
         _killAt = 0;
-        var isOom = exit.Signal == Kill && CountOomKills() > _oomKills;
-        Finish(new WorkloadExited(exit.Signal == 0 ? exit.ExitCode : 128 + exit.Signal, exit.Signal, isOom));
+        var code = exit.Signal == 0 ? exit.ExitCode : 128 + exit.Signal;
+        // A shell whose command was killed ends with 137 as well. What the host killed was not killed for want of memory.
+        var isOom = code == 128 + Kill && !_wasKilled && _workloadGroup?.CountOomKills() > 0;
+        Finish(new WorkloadExited(code, exit.Signal, isOom));
     }
 
     private void Finish(GuestMessage end)
@@ -171,17 +176,5 @@ internal sealed partial class Init : IGuestLinkEvents
         {
         }
         return FileSystems.ReadFile("/proc/self/task/1/children", 1 << 16) is { Length: > 0 };
-    }
-
-    /// <summary>Processes the kernel has killed for want of memory, from /proc/vmstat.</summary>
-    private static long CountOomKills()
-    {
-        var vmstat = Encoding.ASCII.GetString(FileSystems.ReadFile("/proc/vmstat", 1 << 20) ?? []);
-        var at = vmstat.IndexOf("\noom_kill ", StringComparison.Ordinal);
-        if (at < 0)
-            return 0;
-        at += "\noom_kill ".Length;
-        var end = vmstat.IndexOf('\n', at);
-        return long.TryParse(end < 0 ? vmstat.AsSpan(at) : vmstat.AsSpan(at, end - at), out var count) ? count : 0;
     }
 }

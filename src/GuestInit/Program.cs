@@ -1,6 +1,10 @@
 using Ravel.GuestInit;
+using Ravel.GuestInit.Archives;
 using Ravel.GuestInit.Setup;
 using Ravel.Linux.Guest;
+
+if (Environment.ProcessId != 1)
+    return ArchiveProgram.Run(args);
 
 // PID 1 of a guest. Whatever goes wrong, the reason has to be on the console: when this process ends, the kernel panics.
 try

@@ -36,6 +36,11 @@ internal sealed class ExecBridge
     public async Task RunAsync(
         ExecStart start, IAsyncStreamReader<ExecInput> input, IServerStreamWriter<ExecOutput> output, CancellationToken cancellationToken)
     {
+        if (start.Archive is not null && _use.Link.GuestHello.Version < GuestArchives.SinceVersion)
+        {
+            throw new InstanceException(
+                ProblemCodes.IllegalState, $"Machine {_machine.Id} was started by an older Ravel, which cannot copy; restart it.");
+        }
         var (session, end) = _use.OpenExec();
         using var over = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         using var turn = new SemaphoreSlim(1);
@@ -96,6 +101,8 @@ internal sealed class ExecBridge
     {
         var instance = _machine.Record?.Instance
             ?? throw new InstanceException(ProblemCodes.IllegalState, $"Machine {_machine.Id} is not running; start it first.");
+        if (start.Archive is { } archive)
+            return new ProcessConfig { Arguments = Arguments(archive) };
         var image = instance.Facts.ImageDigest is { } digest ? _images.Find(digest)?.Config : null;
         var environment = WorkloadPlan.Environment(image?.Env ?? [], instance.Spec.Environment);
         return new ProcessConfig
@@ -109,6 +116,13 @@ internal sealed class ExecBridge
             Rows = Size(start.Size?.Rows, 24),
         };
     }
+
+    private static string[] Arguments(ArchiveStart archive) => archive switch
+    {
+        { Into: false } => [GuestArchives.Program, GuestArchives.Pack, archive.Path],
+        { Top.Length: 0 } => [GuestArchives.Program, GuestArchives.Unpack, archive.Path],
+        _ => [GuestArchives.Program, GuestArchives.Unpack, archive.Path, archive.Top],
+    };
 
     private async Task CarryAsync(
         uint stream, Func<ByteString, ExecOutput> wrap, IServerStreamWriter<ExecOutput> output, SemaphoreSlim turn, CancellationToken cancellationToken)
@@ -174,5 +188,5 @@ internal sealed class ExecBridge
         return "";
     }
 
-    private static ushort Size(uint? value, ushort otherwise) => value is > 0 and <= MaxTerminal ? (ushort)value.Value : otherwise;
+    public static ushort Size(uint? value, ushort otherwise) => value is > 0 and <= MaxTerminal ? (ushort)value.Value : otherwise;
 }

@@ -23,14 +23,22 @@ internal static class GuestCalls
     }
 
     /// <summary>The link of a machine whose workload runs; one that is just being made anew is waited for.</summary>
-    public static async Task<LinkUse> LinkOfAsync(MachineActor machine, TimeProvider time, CancellationToken cancellationToken)
+    /// <param name="machine">Which.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <param name="awaitStart">Wait for a machine that is starting, too, however long its start may take.</param>
+    public static async Task<LinkUse> LinkOfAsync(MachineActor machine, TimeProvider time, CancellationToken cancellationToken, bool awaitStart = false)
     {
         var begin = time.GetTimestamp();
         while (true)
         {
-            if (machine.Record?.State is not (InstanceState.Running or InstanceState.Stopping))
+            var state = machine.Record?.State;
+            var isStarting = awaitStart && state is InstanceState.Starting or InstanceState.Booting;
+            if (state is not (InstanceState.Running or InstanceState.Stopping) && !isStarting)
                 throw new InstanceException(ProblemCodes.IllegalState, $"Machine {machine.Id} is not running; start it first.");
-            if (machine.Session?.Current is { } use)
+            if (isStarting)
+                begin = time.GetTimestamp();
+            else if (machine.Session?.Current is { } use)
                 return use;
             if (time.GetElapsedTime(begin) > LinkPatience)
                 throw new InstanceException(ProblemCodes.GuestFailed, $"The guest of machine {machine.Id} does not answer; try again later.");

@@ -19,6 +19,7 @@ internal static class GuestConfigs
         Hostname = spec.Hostname.Length > 0 ? spec.Hostname : machine.Value,
         Root = Root,
         Workload = WorkloadPlan.Process(spec, image),
+        HasStdin = spec.Stdin,
         Network = new NetworkConfig
         {
             Mac = network.Mac,

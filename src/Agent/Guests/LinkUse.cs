@@ -14,6 +14,9 @@ internal sealed class LinkUse
 
     public HostLink Link { get; }
 
+    /// <summary>Whose turn it is to write to the workload's standard input.</summary>
+    public SemaphoreSlim StdinTurn { get; } = new(1, 1);
+
     /// <summary>A new session and what it will end in; faulted with <see cref="LinkException"/> when the link ends first.</summary>
     public (uint Session, Task<ExecEnd> End) OpenExec()
     {

@@ -59,6 +59,13 @@ internal static class SpecRules
     /// <exception cref="InstanceException"><c>invalid-request</c>.</exception>
     public static void Check(ExecStart start)
     {
+        if (start.Archive is { } archive)
+        {
+            Path("archive.path", archive.Path);
+            if (archive.Top.Contains('/') || archive.Top.Contains('\0') || archive.Top == ".." || archive.Top.Length > MaxText)
+                throw Invalid("archive.top must be one name");
+            return;
+        }
         Words("command", start.Command);
         if (start.Command.Count == 0 || start.Command[0].Length == 0)
             throw Invalid("command is missing");
@@ -79,6 +86,12 @@ internal static class SpecRules
     {
         if (value.Length > max || (value.Length == 0 && !mayBeEmpty) || value.Any(char.IsControl))
             throw Invalid($"{name} must be {(mayBeEmpty ? 0 : 1)} to {max} characters without control characters");
+    }
+
+    private static void Path(string name, string path)
+    {
+        if (path.Length is 0 or > MaxText || path[0] != '/' || path.Contains('\0'))
+            throw Invalid($"{name} must be an absolute path of at most {MaxText} characters");
     }
 
     private static void Words(string name, IReadOnlyCollection<string>? words)

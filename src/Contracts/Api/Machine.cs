@@ -148,6 +148,9 @@ public sealed record InitConfig
     public IReadOnlyList<string>? Cmd { get; init; }
     public bool? Tty { get; init; }
 
+    /// <summary>Ravel's addition: standard input is fed over the attach WebSocket; without it, it is empty.</summary>
+    public bool? Stdin { get; init; }
+
     /// <summary>Ravel's addition.</summary>
     public string? User { get; init; }
 

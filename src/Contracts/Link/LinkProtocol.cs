@@ -15,7 +15,7 @@ namespace Ravel.Contracts.Link;
 public static class LinkProtocol
 {
     /// <summary>The protocol this build speaks; both sides say the range they understand in their hello.</summary>
-    public const int Version = 1;
+    public const int Version = 2;
 
     public const int MinimumVersion = 1;
 

@@ -64,6 +64,7 @@ internal static class MachineSpecs
             Stop = Stop(row, config.StopConfig),
             Tty = config.Init?.Tty ?? false,
             Kernel = KernelPins.DigestOf(config.Guest?.Kernel),
+            Stdin = config.Init?.Stdin ?? false,
         };
         foreach (var (name, value) in config.Env ?? new Dictionary<string, string>())
             spec.Environment.Add(new Rpc.EnvironmentVariable { Name = name, Value = value });

@@ -48,10 +48,11 @@ internal sealed class GuestProcess
     /// <param name="stdout">Stream of standard output, and of everything if there is a terminal.</param>
     /// <param name="stderr">Stream of standard error.</param>
     /// <param name="input">Stream of standard input; null = /dev/null, or a terminal nobody types at.</param>
+    /// <param name="controlGroup">Where it runs; null = beside the init.</param>
     /// <param name="buffer">Shared by all processes of the loop.</param>
     /// <exception cref="SetupException">It could not be started.</exception>
     public static GuestProcess Start(
-        ProcessConfig config, string hostname, GuestOutput stdout, GuestOutput stderr, GuestInput? input, byte[] buffer)
+        ProcessConfig config, string hostname, GuestOutput stdout, GuestOutput stderr, GuestInput? input, ControlGroup? controlGroup, byte[] buffer)
     {
         if (config.Arguments.Count == 0 || config.Arguments[0].Length == 0)
             throw new SetupException(SetupException.SetupFailed, "there is no command to run: neither the image nor the machine names one");
@@ -61,6 +62,7 @@ internal sealed class GuestProcess
         FileSystems.MakeDirectories(directory);
         var path = ProgramLookup.Find(config.Arguments[0], ProcessEnvironment.Get(environment, "PATH"));
 
+        var group = controlGroup?.Open() ?? -1;
         var descriptors = config.Tty ? OpenTerminal(config) : OpenPipes(input is not null);
         var (pid, step, error) = ChildStart.Start(new ChildSpec
         {
@@ -75,7 +77,9 @@ internal sealed class GuestProcess
             Stdout = descriptors.ChildStdout,
             Stderr = descriptors.ChildStderr,
             HasTerminal = config.Tty,
+            ControlGroup = group,
         });
+        Descriptors.Close(group);
         descriptors.CloseChildSide();
         if (pid == 0)
         {

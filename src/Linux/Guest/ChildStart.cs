@@ -30,6 +30,9 @@ public sealed record ChildSpec
     /// <summary><see cref="Stdin"/> is a terminal that becomes the controlling one.</summary>
     public bool HasTerminal { get; init; }
 
+    /// <summary>The open <c>cgroup.procs</c> of the control group it begins in; −1 = the caller's. Closed by the caller afterwards.</summary>
+    public int ControlGroup { get; init; } = -1;
+
     /// <summary>Soft and hard limit of open files.</summary>
     public ulong OpenFiles { get; init; } = 1024 * 1024;
 }
@@ -38,6 +41,7 @@ public sealed record ChildSpec
 public enum ChildStep
 {
     Fork,
+    ControlGroup,
     Session,
     Terminal,
     Streams,
@@ -83,6 +87,8 @@ public static unsafe class ChildStart
         public int Stderr;
         public int Report;
         public int HasTerminal;
+        public int ControlGroup;
+        public byte Itself;
         public fixed ulong OpenFiles[2];
         public fixed ulong DefaultAction[4];
         public ulong NoSignals;
@@ -145,6 +151,8 @@ public static unsafe class ChildStart
         plan->Stderr = spec.Stderr;
         plan->Report = report;
         plan->HasTerminal = spec.HasTerminal ? 1 : 0;
+        plan->ControlGroup = spec.ControlGroup;
+        plan->Itself = (byte)'0';
         plan->OpenFiles[0] = plan->OpenFiles[1] = spec.OpenFiles;
     }
 
@@ -164,6 +172,9 @@ public static unsafe class ChildStart
             GuestCalls.ChildCall(SignalAction, signal, (nint)plan->DefaultAction, 0, 8);
         GuestCalls.ChildCall(SignalMask, SetMask, (nint)(&plan->NoSignals), 0, 8);
 
+        // Before anything else of it: "0" is the writer (cgroups(7)), and memory is charged to where it is.
+        if (plan->ControlGroup >= 0 && GuestCalls.ChildCall(Write, plan->ControlGroup, (nint)(&plan->Itself), 1, 0) < 0)
+            Fail(plan, ChildStep.ControlGroup);
         if (GuestCalls.ChildCall(NewSession, 0, 0, 0, 0) < 0)
             Fail(plan, ChildStep.Session);
         // All three lie above 2 (the caller's 0 to 2 are its console), so none is overwritten before it was copied.

@@ -115,6 +115,17 @@ public static class FileSystems
         }
     }
 
+    /// <summary>Writes to a file of the kernel's; false when it is not there or refuses.</summary>
+    public static bool TryWriteExisting(string path, ReadOnlySpan<byte> content)
+    {
+        var fd = Descriptors.TryOpen(path, Descriptors.WriteOnly);
+        if (fd < 0)
+            return false;
+        var written = Descriptors.Write(fd, content);
+        Descriptors.Close(fd);
+        return written == content.Length;
+    }
+
     /// <summary>Reads a file of at most <paramref name="limit"/> bytes; null when it cannot be read or is longer.</summary>
     public static byte[]? ReadFile(string path, int limit)
     {
