@@ -27,6 +27,20 @@ internal static class ExecEndpoints
         machine.MapGet("/exec", ExecStreamAsync)
             .Produces(StatusCodes.Status101SwitchingProtocols)
             .WithSummary("Run a command over a WebSocket: standard input, output and error, signals, terminal size (docs/api.md).");
+        machine.MapGet("/attach", AttachAsync)
+            .Produces(StatusCodes.Status101SwitchingProtocols)
+            .WithSummary("Feed a workload's standard input over a WebSocket, with signals and terminal size (docs/api.md); its output is in the log.");
+    }
+
+    /// <summary>A machine that is starting is waited for: whoever made it types already.</summary>
+    private static async Task AttachAsync(string app, string id, HttpContext http, MachineWaits waits, NodeConnection node, TimeProvider time)
+    {
+        if (!http.WebSockets.IsWebSocketRequest)
+            throw ProblemException.Invalid("GET on this path opens a WebSocket; send the Upgrade headers.");
+        var (row, _) = await waits.WaitUntilAcceptedAsync(MachineEndpoints.Key(http, app, id), LogEndpoints.Patience, http.RequestAborted);
+        var client = node.ClientOf(row.NodeId);
+        using var socket = await http.WebSockets.AcceptWebSocketAsync();
+        await new ExecSession(socket, client, row.Id, time).AttachAsync(http.RequestAborted);
     }
 
     private static async Task<Ok<ExecResponse>> ExecAsync(

@@ -10,9 +10,9 @@ using Rpc = Ravel.Contracts.Node;
 namespace Ravel.ControlPlane.Machines;
 
 /// <summary>
-/// One exec over a WebSocket, carried to and from the node's gRPC stream (<see cref="ExecControl"/> has the messages). Both
-/// directions wait for their receiver, so a slow one holds up its sender and nobody else. The session ends with the command: the
-/// client going away cancels the call to the node.
+/// One exec, or the input of a machine's workload, over a WebSocket, carried to and from the node's gRPC stream
+/// (<see cref="ExecControl"/> has the messages). Both directions wait for their receiver, so a slow one holds up its sender and
+/// nobody else. An exec ends with its command, an attach with its client: either way the client going away cancels the call to the node.
 /// </summary>
 internal sealed class ExecSession(WebSocket socket, Rpc.Node.NodeClient client, string machineId, TimeProvider time)
 {
@@ -27,14 +27,27 @@ internal sealed class ExecSession(WebSocket socket, Rpc.Node.NodeClient client, 
     private Task _input = Task.CompletedTask;
     private bool _isCallOver;
 
-    public async Task RunAsync(CancellationToken cancellationToken)
+    /// <summary>A command: the client's first message says which.</summary>
+    public Task RunAsync(CancellationToken cancellationToken) => RunAsync(RunCommandAsync, cancellationToken);
+
+    /// <summary>The input of the workload, for as long as the client likes.</summary>
+    public Task AttachAsync(CancellationToken cancellationToken) => RunAsync(
+        async ending =>
+        {
+            using var call = client.Attach(cancellationToken: ending.Token);
+            await call.RequestStream.WriteAsync(new Rpc.ExecInput { Start = new Rpc.ExecStart { MachineId = machineId } }, ending.Token);
+            return await PumpAsync(call, takesStdin: true, ending);
+        },
+        cancellationToken);
+
+    private async Task RunAsync(Func<CancellationTokenSource, Task<ExecControl>> run, CancellationToken cancellationToken)
     {
         using var ending = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         ExecControl last;
         var status = WebSocketCloseStatus.NormalClosure;
         try
         {
-            last = await RunCommandAsync(ending);
+            last = await run(ending);
         }
         catch (Exception e) when (!cancellationToken.IsCancellationRequested && socket.State is WebSocketState.Open)
         {
@@ -62,8 +75,13 @@ internal sealed class ExecSession(WebSocket socket, Rpc.Node.NodeClient client, 
         await call.RequestStream.WriteAsync(new Rpc.ExecInput { Start = ExecEndpoints.Start(machineId, request) }, ending.Token);
         if (!request.AttachStdin)
             await WriteAsync(call.RequestStream, new Rpc.ExecInput { StdinClosed = true }, ending.Token);
+        return await PumpAsync(call, request.AttachStdin, ending);
+    }
 
-        _input = PumpInputAsync(call.RequestStream, request.AttachStdin, ending);
+    private async Task<ExecControl> PumpAsync(
+        AsyncDuplexStreamingCall<Rpc.ExecInput, Rpc.ExecOutput> call, bool takesStdin, CancellationTokenSource ending)
+    {
+        _input = PumpInputAsync(call.RequestStream, takesStdin, ending);
         try
         {
             return await PumpOutputAsync(call.ResponseStream, ending.Token);

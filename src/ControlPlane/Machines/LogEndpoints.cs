@@ -5,8 +5,10 @@ using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.Routing;
+using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 using Ravel.Contracts.Api;
 using Ravel.Contracts.Ids;
 using Ravel.ControlPlane.Nodes;
@@ -18,7 +20,7 @@ namespace Ravel.ControlPlane.Machines;
 internal static class LogEndpoints
 {
     private static readonly UTF8Encoding Strict = new(false, throwOnInvalidBytes: true);
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
 
     public static void MapLogs(this IEndpointRouteBuilder machine) =>
         machine.MapGet("/logs", LogsAsync)
@@ -52,6 +54,8 @@ internal static class LogEndpoints
         var lines = row.ObservedState == MachineStates.Destroyed
             ? AsyncEnumerable.Empty<LogLine>()
             : ReadAsync(node.ClientOf(row.NodeId), request, http.RequestAborted);
+        // Whoever pages through a log reads as slowly as he likes.
+        http.Features.GetRequiredFeature<IHttpMinResponseDataRateFeature>().MinDataRate = null;
         await NdjsonStream.WriteAsync(http, lines, ApiJson.Default.LogLine);
     }
 

@@ -52,6 +52,7 @@ internal static class MachineEndpoints
         machine.MapDelete("/metadata/{key}", DeleteMetadataAsync).WithSummary("Remove one key of a machine's metadata.");
         machine.MapLogs();
         machine.MapExec();
+        machine.MapArchive();
     }
 
     /// <summary>The machine that a path means, for this caller.</summary>
