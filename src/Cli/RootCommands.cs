@@ -1,4 +1,5 @@
 using Ravel.Cli.Daemon;
+using Ravel.Cli.Files;
 using Ravel.Cli.Images;
 using Ravel.Cli.Kernels;
 using Ravel.Cli.Machines;
@@ -38,6 +39,8 @@ internal static class RootCommands
             PsCommand.Create(),
             InspectionCommands.Logs(),
             ExecCommand.Create(),
+            RunCommand.Attach(),
+            CopyCommand.Create(),
             LifecycleCommands.Stop(),
             LifecycleCommands.Start(),
             LifecycleCommands.Restart(),

@@ -65,6 +65,9 @@ internal sealed class GuestSession : IAsyncDisposable
         _logger = logger;
     }
 
+    /// <summary>How long the rest of a line of output is waited for.</summary>
+    public TimeSpan LinePatience { get; init; } = OutputPump.LinePatience;
+
     public void Start() => _running = Task.WhenAll(Task.Run(() => GuardAsync(KeepLinkAsync)), Task.Run(() => GuardAsync(WatchVmmAsync)));
 
     /// <summary>Asks the workload to end, now and on every later link.</summary>
@@ -315,7 +318,7 @@ internal sealed class GuestSession : IAsyncDisposable
         try
         {
             var reader = link.OpenRead(stream == LogStream.Stdout ? LinkStreams.Stdout : LinkStreams.Stderr, offset);
-            await new OutputPump(_log, _instance, stream, _time).RunAsync(reader, cancellationToken);
+            await new OutputPump(_log, _instance, stream, _time, LinePatience).RunAsync(reader, cancellationToken);
             return true;
         }
         catch (Exception e) when (e is LinkException or OperationCanceledException)

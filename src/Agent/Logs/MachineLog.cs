@@ -23,6 +23,7 @@ internal sealed class MachineLog : IDisposable
     private long _length;
     private InstanceId? _instance;
     private LogOffsets _offsets;
+    private long _lastNanoseconds;
 
     public MachineLog(string directory, LogOptions options)
     {
@@ -51,7 +52,10 @@ internal sealed class MachineLog : IDisposable
     /// <param name="stream">Where.</param>
     /// <param name="data">Whole lines, or what there is of one.</param>
     /// <param name="begin">Offset of its first byte in the guest's stream.</param>
-    /// <param name="nanoseconds">When it arrived, since the Unix epoch.</param>
+    /// <param name="nanoseconds">
+    /// When it arrived, since the Unix epoch. No two records of a log have the same time: one that would is a nanosecond later, so that
+    /// a reader who breaks off goes on behind the last one it has seen.
+    /// </param>
     /// <exception cref="IOException">The disk is full or broken; <see cref="OffsetsOf"/> says how much was appended before.</exception>
     public void Append(InstanceId instance, LogStream stream, ReadOnlyMemory<byte> data, ulong begin, long nanoseconds)
     {
@@ -74,7 +78,8 @@ internal sealed class MachineLog : IDisposable
                     filled = 0;
                 }
                 end += (ulong)length;
-                filled += new LogRecord(stream, instance, nanoseconds, end, data[..length]).Write(_buffer.AsSpan(filled));
+                _lastNanoseconds = After(_lastNanoseconds, nanoseconds);
+                filled += new LogRecord(stream, instance, _lastNanoseconds, end, data[..length]).Write(_buffer.AsSpan(filled));
                 data = data[length..];
             }
             Flush(filled);
@@ -234,6 +239,13 @@ internal sealed class MachineLog : IDisposable
         }
     }
 
+    /// <summary>A clock that was set back by more than a burst can have been ahead of it is believed.</summary>
+    private static long After(long last, long now)
+    {
+        const long LongestBurst = 1_000_000_000;
+        return now <= last && last - now < LongestBurst ? last + 1 : now;
+    }
+
     private void Advance(LogStream stream, ulong end)
     {
         if (stream == LogStream.Stdout)
@@ -257,7 +269,7 @@ internal sealed class MachineLog : IDisposable
         var mark = new byte[16];
         BinaryPrimitives.WriteUInt64LittleEndian(mark, _offsets.Stdout);
         BinaryPrimitives.WriteUInt64LittleEndian(mark.AsSpan(8), _offsets.Stderr);
-        Flush(new LogRecord(LogStream.Mark, instance, 0, 0, mark).Write(_buffer));
+        Flush(new LogRecord(LogStream.Mark, instance, _lastNanoseconds, 0, mark).Write(_buffer));
     }
 
     private void Recover()
@@ -268,6 +280,7 @@ internal sealed class MachineLog : IDisposable
             {
                 if (_instance != record.Instance)
                     (_instance, _offsets) = (record.Instance, default);
+                _lastNanoseconds = record.Nanoseconds;
                 if (record is { Stream: LogStream.Mark, Data.Length: 16 })
                 {
                     _offsets = new LogOffsets(

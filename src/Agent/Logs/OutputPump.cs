@@ -10,8 +10,11 @@ namespace Ravel.Agent.Logs;
 /// </summary>
 internal sealed class OutputPump
 {
-    /// <summary>How long the rest of a line is waited for.</summary>
-    internal static readonly TimeSpan LinePatience = TimeSpan.FromMilliseconds(50);
+    /// <summary>Whoever writes lines writes them whole, or soon.</summary>
+    public static readonly TimeSpan LinePatience = TimeSpan.FromMilliseconds(50);
+
+    /// <summary>At a terminal somebody waits for what he typed.</summary>
+    public static readonly TimeSpan TerminalPatience = TimeSpan.FromMilliseconds(3);
 
     private static readonly TimeSpan RetryInterval = TimeSpan.FromSeconds(1);
 
@@ -19,14 +22,21 @@ internal sealed class OutputPump
     private readonly InstanceId _instance;
     private readonly LogStream _stream;
     private readonly TimeProvider _time;
+    private readonly TimeSpan _patience;
     private readonly byte[] _buffer = new byte[32 * 1024];
     private int _filled;
 
     // Offset of the buffer's first unwritten byte in the guest's stream.
     private ulong _begin;
 
-    public OutputPump(MachineLog log, InstanceId instance, LogStream stream, TimeProvider time)
+    /// <param name="log">Where to.</param>
+    /// <param name="instance">Whose output.</param>
+    /// <param name="stream">Which.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="patience">How long the rest of a line is waited for.</param>
+    public OutputPump(MachineLog log, InstanceId instance, LogStream stream, TimeProvider time, TimeSpan patience)
     {
+        _patience = patience;
         _log = log;
         _instance = instance;
         _stream = stream;
@@ -78,7 +88,7 @@ internal sealed class OutputPump
         if (next.IsCompleted)
             return true;
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        await Task.WhenAny(next, Task.Delay(LinePatience, _time, patience.Token));
+        await Task.WhenAny(next, Task.Delay(_patience, _time, patience.Token));
         await patience.CancelAsync();
         return next.IsCompleted;
     }

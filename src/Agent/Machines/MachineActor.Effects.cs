@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging;
 using Ravel.Agent.Guests;
 using Ravel.Agent.Instances;
+using Ravel.Agent.Logs;
 using Ravel.Contracts.Api;
 using Ravel.Contracts.Link;
 using Ravel.Durable;
@@ -149,7 +150,10 @@ internal sealed partial class MachineActor
         if (!isOurs || instance.Facts.IsRestored || _resources.IsPaused)
             await ContinueAsync(instance.Id, vmm);
         _resources.Session = new GuestSession(
-            instance.Id, vmm, _node.Services.Logs.Of(Id), ConfigureAsync, this, _node.Services.Time, _node.Services.Logger);
+            instance.Id, vmm, _node.Services.Logs.Of(Id), ConfigureAsync, this, _node.Services.Time, _node.Services.Logger)
+        {
+            LinePatience = instance.Spec.Tty ? OutputPump.TerminalPatience : OutputPump.LinePatience,
+        };
         _resources.Session.Start();
     }
 

@@ -8,9 +8,14 @@ namespace Ravel.Cli.Connection;
 internal sealed partial class ApiClient
 {
     /// <summary>Opens the exec WebSocket of a machine. The first message is the caller's.</summary>
-    public async Task<WebSocket> OpenExecAsync(Machine machine, CancellationToken cancellationToken)
+    public Task<WebSocket> OpenExecAsync(Machine machine, CancellationToken cancellationToken) => OpenAsync(machine, "exec", cancellationToken);
+
+    /// <summary>Opens the WebSocket to the standard input of a machine's workload.</summary>
+    public Task<WebSocket> OpenAttachAsync(Machine machine, CancellationToken cancellationToken) => OpenAsync(machine, "attach", cancellationToken);
+
+    private async Task<WebSocket> OpenAsync(Machine machine, string what, CancellationToken cancellationToken)
     {
-        var url = new UriBuilder(new Uri(_address.Url, InNamespace($"{PathOf(machine)}/exec")))
+        var url = new UriBuilder(new Uri(_address.Url, InNamespace($"{PathOf(machine)}/{what}")))
         {
             Scheme = _address.Url.Scheme == "https" ? "wss" : "ws",
         }.Uri;
@@ -34,7 +39,7 @@ internal sealed partial class ApiClient
                 throw new ProblemException(machine.Name, refusal);
             throw e.InnerException is HttpRequestException inner
                 ? Unreachable(inner)
-                : new CliException(machine.Name, $"exec could not be opened ({e.Message.TrimEnd('.')})", "see: ravel doctor");
+                : new CliException(machine.Name, $"{what} could not be opened ({e.Message.TrimEnd('.')})", "see: ravel doctor");
         }
         catch
         {

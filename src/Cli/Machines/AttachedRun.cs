@@ -20,16 +20,25 @@ internal sealed class AttachedRun
     private readonly Session _session;
     private readonly Machine _machine;
     private readonly LogPrinter _printer;
+    private readonly WorkloadInput? _input;
+    private readonly bool _fromNow;
 
     /// <summary>What Ravel itself wrote into the log, kept until the end is known.</summary>
     private readonly List<LogLine> _notes = [];
+    private static readonly Task Never = new TaskCompletionSource().Task;
     private readonly Lock _gate = new();
     private string? _lastTimestamp;
     private long _lastLineAt;
     private Task _signals = Task.CompletedTask;
 
-    public AttachedRun(Session session, Machine machine)
+    /// <param name="session">The invocation.</param>
+    /// <param name="machine">Whose workload.</param>
+    /// <param name="input">What goes to it; null = nothing.</param>
+    /// <param name="fromNow">Without what it has printed before.</param>
+    public AttachedRun(Session session, Machine machine, WorkloadInput? input = null, bool fromNow = false)
     {
+        _input = input;
+        _fromNow = fromNow;
         _session = session;
         _machine = machine;
         _printer = new LogPrinter(session.Terminal, session.Json, timestamps: false);
@@ -41,12 +50,23 @@ internal sealed class AttachedRun
         using var stopLogs = new CancellationTokenSource();
         var over = MachineWaits.UntilOverAsync(_session, _machine, CancellationToken.None);
         var logs = FollowAsync(over, stopLogs.Token);
+        var detached = _input?.StartAsync(over) ?? Never;
 
-        if (await Task.WhenAny(over, logs) == logs)
+        var first = await Task.WhenAny(over, logs, detached);
+        if (first == detached)
+        {
+            await _input!.DisposeAsync();
+            _session.Terminal.Error.WriteLine($"ravel: {_machine.Name}: detached, it runs on; see: ravel attach {_machine.Name}");
+            return 0;
+        }
+        if (first == logs)
             // Ended early only by failing: nobody reads our output, or the server has gone.
             await logs;
         var ended = await over;
         await DrainAsync(logs, stopLogs);
+        // Before anything is said: the terminal is as it was.
+        if (_input is not null)
+            await _input.DisposeAsync();
         await _signals;
         // As with docker: once a run with --rm is over, its name is free again.
         if (_machine.Config.AutoDestroy)
@@ -84,7 +104,8 @@ internal sealed class AttachedRun
             var wasOver = over.IsCompleted;
             DateTimeOffset? since = _lastTimestamp is { } text && DateTimeOffset.TryParse(text, out var moment) ? moment : null;
             var seen = _lastTimestamp;
-            await foreach (var line in _session.Api.LogsAsync(_machine, follow: true, tail: null, since, cancellationToken))
+            int? tail = _fromNow && seen is null ? 0 : null;
+            await foreach (var line in _session.Api.LogsAsync(_machine, follow: true, tail, since, cancellationToken))
             {
                 // Taken up again at the time of the last line: what is not newer has been printed.
                 if (seen is not null && string.CompareOrdinal(line.Timestamp, seen) <= 0)

@@ -25,7 +25,7 @@ internal static class ExecCommand
             [
                 "ravel exec web nginx -s reload",
                 "ravel exec -it web sh                        # a shell",
-                "tar c site | ravel exec -i web tar xC /srv   # copy files in",
+                "echo 'select 1' | ravel exec -i db psql      # input from a pipe",
             ],
             PassesThrough = true,
             RunsWorkload = true,
@@ -51,8 +51,7 @@ internal static class ExecCommand
                     // Only the call without a WebSocket is limited; a shell stays open as long as it likes.
                     Timeout = 0,
                 };
-                using var exec = new ExecSession(session, machine, request);
-                return await exec.RunAsync();
+                return await new ExecSession(session, machine, request).RunAsync();
             },
         };
         foreach (var option in new Option[] { env, interactive, tty, user, directory })

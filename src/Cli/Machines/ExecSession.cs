@@ -1,7 +1,6 @@
 using System.Net.WebSockets;
 using System.Runtime.InteropServices;
 using System.Text.Json;
-using Microsoft.Win32.SafeHandles;
 using Ravel.Cli.Errors;
 using Ravel.Cli.Parsing;
 using Ravel.Cli.Processes;
@@ -13,18 +12,16 @@ namespace Ravel.Cli.Machines;
 /// One command in a machine over a WebSocket (see <see cref="ExecControl"/>): our standard streams are its, signals go to it, and
 /// its exit code is ours.
 /// </summary>
-internal sealed class ExecSession : IDisposable
+internal sealed class ExecSession
 {
     private const int ChunkBytes = 32 * 1024;
     private const int MaxControlBytes = 1024 * 1024;
-    private const byte StdinChannel = 0;
     private const byte StdoutChannel = 1;
     private const byte StderrChannel = 2;
 
     private readonly Session _session;
     private readonly Machine _machine;
     private readonly ExecRequest _request;
-    private readonly SemaphoreSlim _sending = new(1, 1);
 
     public ExecSession(Session session, Machine machine, ExecRequest request)
     {
@@ -33,20 +30,19 @@ internal sealed class ExecSession : IDisposable
         _request = request;
     }
 
-    public void Dispose() => _sending.Dispose();
-
     public async Task<int> RunAsync()
     {
         using var socket = await _session.Api.OpenExecAsync(_machine, _session.Cancelled);
-        await SendAsync(socket, WebSocketMessageType.Text, JsonSerializer.SerializeToUtf8Bytes(_request, ApiJson.Default.ExecRequest));
-        _session.Interrupts.Take((signal, count) => OnSignal(socket, signal, count));
+        using var input = new InputSocket(socket);
+        await input.SendAsync(WebSocketMessageType.Text, JsonSerializer.SerializeToUtf8Bytes(_request, ApiJson.Default.ExecRequest));
+        _session.Interrupts.Take((signal, count) => OnSignal(input, signal, count));
         await using var raw = _request is { Tty: true, AttachStdin: true } ? await RawTerminal.EnterAsync(CancellationToken.None) : null;
         using var resized = _request.Tty
-            ? PosixSignalRegistration.Create(PosixSignal.SIGWINCH, context => _ = ResizeAsync(socket))
+            ? PosixSignalRegistration.Create(PosixSignal.SIGWINCH, context => _ = input.ResizeAsync())
             : null;
         // Never awaited: a read of standard input can't be cancelled, and ends with the process.
         if (_request.AttachStdin)
-            _ = Task.Run(() => PumpInputAsync(socket));
+            _ = Task.Run(() => InputSocket.PumpAsync(() => input, detachable: false));
         return await ReceiveAsync(socket);
     }
 
@@ -127,57 +123,12 @@ internal sealed class ExecSession : IDisposable
         };
     }
 
-    private async Task PumpInputAsync(WebSocket socket)
-    {
-        // Not Console's stream, which edits lines when it reads a terminal.
-        using var input = new FileStream(new SafeFileHandle(0, ownsHandle: false), FileAccess.Read, bufferSize: 0);
-        var buffer = new byte[1 + ChunkBytes];
-        buffer[0] = StdinChannel;
-        try
-        {
-            int read;
-            while ((read = input.Read(buffer, 1, ChunkBytes)) > 0)
-                await SendAsync(socket, WebSocketMessageType.Binary, buffer.AsMemory(0, read + 1));
-        }
-        catch (IOException)
-        {
-            // A terminal that has gone is the end of the input.
-        }
-        await ControlAsync(socket, new ExecControl { StdinClosed = true });
-    }
-
-    private async Task ResizeAsync(WebSocket socket)
-    {
-        if (await RawTerminal.SizeAsync(CancellationToken.None) is var (columns, rows))
-            await ControlAsync(socket, new ExecControl { Columns = columns, Rows = rows });
-    }
-
-    private void OnSignal(WebSocket socket, PosixSignal signal, int count)
+    private void OnSignal(InputSocket input, PosixSignal signal, int count)
     {
         // Whoever asks three times wants out, whether the command listens or not.
         if (count >= 3)
             Environment.Exit(_session.Interrupts.ExitCode);
-        _ = ControlAsync(socket, new ExecControl { Signal = signal == PosixSignal.SIGINT ? "SIGINT" : "SIGTERM" });
-    }
-
-    private Task ControlAsync(WebSocket socket, ExecControl control) =>
-        SendAsync(socket, WebSocketMessageType.Text, JsonSerializer.SerializeToUtf8Bytes(control, ApiJson.Default.ExecControl));
-
-    private async Task SendAsync(WebSocket socket, WebSocketMessageType type, ReadOnlyMemory<byte> message)
-    {
-        await _sending.WaitAsync();
-        try
-        {
-            await socket.SendAsync(message, type, endOfMessage: true, CancellationToken.None);
-        }
-        catch (Exception e) when (e is WebSocketException or ObjectDisposedException or InvalidOperationException)
-        {
-            // The receiving side reports how the session ended.
-        }
-        finally
-        {
-            _sending.Release();
-        }
+        _ = input.ControlAsync(new ExecControl { Signal = signal == PosixSignal.SIGINT ? "SIGINT" : "SIGTERM" });
     }
 
     private CliException Lost(string why) =>

@@ -13,10 +13,6 @@ internal static class RunCommand
     {
         var options = new RunOptions();
         var detach = CliOptions.Flag("--detach", "Print the machine's id and leave it running", "-d");
-        // Known only so that the error can say how it is done here.
-        var interactive = CliOptions.Flag("--interactive", "", "-i");
-        var tty = CliOptions.Flag("--tty", "", "-t");
-        interactive.Hidden = tty.Hidden = true;
         var command = new CliCommand("run", "Run an image as a microVM and show its output")
         {
             Usage = "[OPTIONS] IMAGE [COMMAND [ARG...]]",
@@ -25,23 +21,26 @@ internal static class RunCommand
                 "ravel run --rm debian:12 sh -c 'exit 7'; echo $?      # passes the exit code on",
                 "ravel run -d --name web -p 8080:80 nginx              # in the background",
                 "ravel run --memory 1g --cpus 2 -e LEVEL=debug IMAGE   # options before the image",
+                "ravel run -it --rm debian:12 bash                     # a shell; Ctrl-P Ctrl-Q leaves it running",
                 "ravel run IMAGE ls -l /                               # all after it is the command",
             ],
             PassesThrough = true,
             RunsWorkload = true,
             Run = async session =>
             {
-                if (session.Get(interactive) || session.Get(tty))
-                {
-                    throw CliException.Usage(
-                        "run", "a workload gets no standard input and no terminal", "start it with -d, then: ravel exec -it MACHINE sh");
-                }
+                var (stdin, tty) = (session.Get(options.Interactive), session.Get(options.Tty));
+                // As docker: a terminal can only be lent if there is one.
+                if (stdin && tty && !session.Get(detach) && Console.IsInputRedirected)
+                    throw CliException.Usage("run", "standard input is not a terminal", "leave out -t");
                 var request = options.Request(session, skipLaunch: false);
                 await PullAsync(session, request.Config);
                 // Not cancelled by a signal: half a creation would leave a machine that nobody knows of.
                 var machine = await session.Api.CreateMachineAsync(options.AppOf(session), request, CancellationToken.None);
                 if (!session.Get(detach))
-                    return await new AttachedRun(session, machine).RunAsync();
+                {
+                    await using var input = stdin || tty ? new WorkloadInput(session, machine, stdin, tty) : null;
+                    return await new AttachedRun(session, machine, input).RunAsync();
+                }
 
                 var started = await MachineWaits.UntilStartedAsync(session, machine);
                 if (session.Json)
@@ -53,8 +52,29 @@ internal static class RunCommand
         };
         command.Options.Add(detach);
         options.AddTo(command);
-        command.Options.Add(interactive);
-        command.Options.Add(tty);
+        return command;
+    }
+
+    public static CliCommand Attach()
+    {
+        var name = MachineArguments.One();
+        var command = new CliCommand("attach", "Show a workload's output from now on, and give it your standard input")
+        {
+            Usage = "MACHINE",
+            Examples = ["ravel attach shell     # Ctrl-P Ctrl-Q leaves it running"],
+            RunsWorkload = true,
+            Run = async session =>
+            {
+                var machine = await session.ResolveAsync(session.Get(name));
+                if (machine.State is not (MachineStates.Started or MachineStates.Starting))
+                    throw new CliException(machine.Name, $"is {machine.State}", $"run: ravel start {machine.Name}");
+                var stdin = machine.Config.Init?.Stdin ?? false;
+                var tty = machine.Config.Init?.Tty ?? false;
+                await using var input = stdin || tty ? new WorkloadInput(session, machine, stdin, tty) : null;
+                return await new AttachedRun(session, machine, input, fromNow: true).RunAsync();
+            },
+        };
+        command.Arguments.Add(name);
         return command;
     }
 

@@ -43,6 +43,10 @@ internal sealed class RunOptions
 
     public Option<string?> WorkingDirectory { get; } = CliOptions.Text("--workdir", "DIR", "Run in this directory", "-w");
 
+    public Option<bool> Interactive { get; } = CliOptions.Flag("--interactive", "Give it your standard input", "-i");
+
+    public Option<bool> Tty { get; } = CliOptions.Flag("--tty", "Give it a terminal", "-t");
+
     public Option<string?> StopSignal { get; } = CliOptions.Text(
         "--stop-signal", "SIGNAL", "Signal that asks the workload to end (default the image's, else SIGTERM)");
 
@@ -66,7 +70,7 @@ internal sealed class RunOptions
     {
         foreach (var option in new Option[]
         {
-            Name, App, Cpus, Memory, Disk, Kernel, Env, EnvFile, Publish, Remove, Pull, Restart, Entrypoint, User, WorkingDirectory,
+            Name, App, Cpus, Memory, Disk, Kernel, Env, EnvFile, Publish, Remove, Pull, Restart, Entrypoint, User, WorkingDirectory, Interactive, Tty,
             StopSignal, StopTimeout, Label,
         })
         {
@@ -108,13 +112,16 @@ internal sealed class RunOptions
         var entrypoint = session.Get(Entrypoint);
         var user = session.Get(User);
         var directory = session.Get(WorkingDirectory);
-        if (entrypoint is null && command.Length == 0 && user is null && directory is null)
+        var (stdin, tty) = (session.Get(Interactive), session.Get(Tty));
+        if (entrypoint is null && command.Length == 0 && user is null && directory is null && !stdin && !tty)
             return null;
         return new InitConfig
         {
             // As Docker: another entrypoint drops the image's command too; "" removes the entrypoint.
             Entrypoint = entrypoint switch { null => null, "" => [], _ => [entrypoint] },
             Cmd = command.Length > 0 ? command : entrypoint is null ? null : [],
+            Stdin = stdin ? true : null,
+            Tty = tty ? true : null,
             User = user,
             WorkingDir = directory,
         };

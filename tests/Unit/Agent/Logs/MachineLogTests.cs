@@ -18,15 +18,31 @@ public sealed class MachineLogTests : IDisposable
     public async Task Lines_come_back_as_they_were_printed()
     {
         using var log = Open();
-        Append(log, LogStream.Stdout, "one\ntwo\npart", 0, 5);
-        Append(log, LogStream.Stderr, "oops\n", 0, 6);
-        Append(log, LogStream.Stdout, " rest\n", 12, 7);
+        Append(log, LogStream.Stdout, "one\ntwo\npart", 0, 50);
+        Append(log, LogStream.Stderr, "oops\n", 0, 60);
+        Append(log, LogStream.Stdout, " rest\n", 12, 70);
         var records = await ReadAsync(log, new LogQuery());
         Assert.Equal(
-            ["Stdout 5 one\n", "Stdout 5 two\n", "Stdout 5 part", "Stderr 6 oops\n", "Stdout 7  rest\n"],
+            ["Stdout 50 one\n", "Stdout 51 two\n", "Stdout 52 part", "Stderr 60 oops\n", "Stdout 70  rest\n"],
             records.Select(r => $"{r.Stream} {r.Nanoseconds} {r.Text}"));
         Assert.Equal(new LogOffsets(18, 5), log.OffsetsOf(First));
         Assert.Equal(default, log.OffsetsOf(Second));
+    }
+
+    [Fact]
+    public async Task No_two_records_have_the_same_time_not_even_across_files_and_restarts()
+    {
+        const int Lines = 200;
+        var options = new LogOptions { SegmentBytes = 4096, MaxSegments = 100 };
+        for (var run = 0; run < 2; run++)
+        {
+            using var log = new MachineLog(_directory, options);
+            for (var i = 0; i < Lines; i++)
+                Append(log, LogStream.Stdout, "line\n", (ulong)(((run * Lines) + i) * 5), 1_000);
+        }
+        using var again = new MachineLog(_directory, options);
+        var times = (await ReadAsync(again, new LogQuery())).Select(r => r.Nanoseconds);
+        Assert.Equal(Enumerable.Range(1_000, 2 * Lines).Select(n => (long)n), times);
     }
 
     [Fact]
