@@ -57,7 +57,10 @@ internal sealed partial class ApiClient
         {
             try
             {
-                await using var buffered = new BufferedStream(stream, 128 * 1024);
+                // Not disposed: that would close the request in the middle.
+#pragma warning disable CA2000
+                var buffered = new BufferedStream(stream, 128 * 1024);
+#pragma warning restore CA2000
                 await _write(buffered, cancellationToken);
                 await buffered.FlushAsync(cancellationToken);
             }

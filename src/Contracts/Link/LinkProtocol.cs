@@ -87,6 +87,9 @@ public static class LinkStreams
     public const uint Stderr = 2;
     public const uint Stdin = 3;
 
+    /// <summary>Sessions are numbered from 1 to this.</summary>
+    public const uint HighestSession = uint.MaxValue / 4;
+
     public static uint ExecStdin(uint session) => session * 4;
 
     public static uint ExecStdout(uint session) => (session * 4) + 1;

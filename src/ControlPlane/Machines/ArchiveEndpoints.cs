@@ -54,7 +54,8 @@ internal static class ArchiveEndpoints
             switch (message.KindCase)
             {
                 case Rpc.ExecOutput.KindOneofCase.Stdout:
-                    http.Response.ContentType = ContentType;
+                    if (!http.Response.HasStarted)
+                        http.Response.ContentType = ContentType;
                     await http.Response.Body.WriteAsync(message.Stdout.Memory, http.RequestAborted);
                     break;
                 case Rpc.ExecOutput.KindOneofCase.Stderr:
@@ -99,10 +100,11 @@ internal static class ArchiveEndpoints
                 return exit.Code == 0 ? TypedResults.Ok(new Acknowledgement(true)) : throw Failure(exit, words);
             }
         }
-        catch (Exception) when (feeding.IsFaulted)
+        catch (Exception) when (ending.IsCancellationRequested)
         {
-            // The client's side ended the call: that is the cause.
+            // The client's side ended the call: what it has to say is the cause, the cancelled call only its effect.
             await feeding;
+            throw;
         }
         throw Lost();
     }

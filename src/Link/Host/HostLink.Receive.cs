@@ -165,17 +165,20 @@ public sealed partial class HostLink
     /// <summary>A guest that reports an exec session's end sends nothing more for it, even if it did not end the streams.</summary>
     private void EndExec(uint session)
     {
+        // Stream ids of a greater one would wrap around to those of others.
+        if (session is 0 or > LinkStreams.HighestSession)
+            throw new LinkException($"the guest ended exec session {session}, which cannot be");
         lock (_gate)
         {
             foreach (var stream in (ReadOnlySpan<uint>)[LinkStreams.ExecStdout(session), LinkStreams.ExecStderr(session)])
             {
-                if (session != 0 && _readers.TryGetValue(stream, out var reader))
+                if (_readers.TryGetValue(stream, out var reader))
                 {
                     reader.End();
                     Retire(stream);
                 }
             }
-            if (session != 0 && _writers.Remove(LinkStreams.ExecStdin(session), out var writer))
+            if (_writers.Remove(LinkStreams.ExecStdin(session), out var writer))
                 writer.Drop();
         }
     }

@@ -37,7 +37,7 @@ public sealed partial class HostLink
     private void OpenExec(StartExec exec)
     {
         ArgumentOutOfRangeException.ThrowIfZero(exec.Session, nameof(exec));
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(exec.Session, uint.MaxValue / 4, nameof(exec));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(exec.Session, LinkStreams.HighestSession, nameof(exec));
         lock (_gate)
         {
             foreach (var stream in (ReadOnlySpan<uint>)[LinkStreams.ExecStdout(exec.Session), LinkStreams.ExecStderr(exec.Session)])

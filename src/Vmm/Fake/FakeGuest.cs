@@ -1,4 +1,3 @@
-using System.Threading.Channels;
 using Ravel.Contracts.Link;
 using Ravel.Link;
 
@@ -25,15 +24,10 @@ public interface IFakeMachine
 /// </summary>
 public sealed class FakeGuest : IGuestLinkEvents, IFakeMachine
 {
-    private readonly Lock _gate = new();
-    private readonly SemaphoreSlim _session = new(1);
+    private readonly LinkServer _server;
     private volatile IFakeMachine _machine;
     private readonly GuestLink _link;
     private readonly Dictionary<uint, FakeProcess> _execs = [];
-    private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(
-        new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
-    private TaskCompletionSource _progress = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private TaskCompletionSource _running = CompletedSource();
     private GuestInput? _stdin;
     private FakeProcess? _workload;
     private GuestMessage? _ended;
@@ -41,7 +35,8 @@ public sealed class FakeGuest : IGuestLinkEvents, IFakeMachine
     public FakeGuest(IFakeMachine machine)
     {
         _machine = machine;
-        _link = new GuestLink(this);
+        _server = new LinkServer(this);
+        _link = _server.Link;
     }
 
     public GuestPhase Phase { get; private set; } = GuestPhase.Waiting;
@@ -61,65 +56,17 @@ public sealed class FakeGuest : IGuestLinkEvents, IFakeMachine
     internal void MoveTo(IFakeMachine machine) => _machine = machine;
 
     /// <summary>Speaks the link over <paramref name="channel"/> until either side closes it; one host at a time.</summary>
-    public async Task ServeAsync(Stream channel, CancellationToken cancellationToken)
-    {
-        await _session.WaitAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            await SpeakAsync(channel, cancellationToken).ConfigureAwait(false);
-        }
-        finally
-        {
-            _session.Release();
-        }
-    }
-
-    private async Task SpeakAsync(Stream channel, CancellationToken cancellationToken)
-    {
-        using var session = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        var writing = WriteAsync(channel, session.Token);
-        try
-        {
-            var buffer = new byte[GuestLink.MaxReceive];
-            int count;
-            while ((count = await channel.ReadAsync(buffer, session.Token).ConfigureAwait(false)) > 0)
-            {
-                await _running.Task.WaitAsync(session.Token).ConfigureAwait(false);
-                if (!Change(() => _link.Receive(buffer.AsSpan(0, count))))
-                    break;
-            }
-        }
-        catch (Exception e) when (e is IOException or OperationCanceledException or InvalidOperationException)
-        {
-            // The host went away or the VMM ended; the guest waits for the next.
-        }
-        finally
-        {
-            await session.CancelAsync().ConfigureAwait(false);
-            await writing.ConfigureAwait(false);
-            Change(() =>
-            {
-                _link.Disconnected();
-                return true;
-            });
-            await channel.DisposeAsync().ConfigureAwait(false);
-        }
-    }
+    public Task ServeAsync(Stream channel, CancellationToken cancellationToken) => _server.ServeAsync(channel, isLossy: false, cancellationToken);
 
     /// <summary>Stops taking and sending bytes, as stopped virtual CPUs do.</summary>
-    public void Pause()
-    {
-        if (_running.Task.IsCompleted)
-            _running = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-    }
+    public void Pause() => _server.Pause();
 
-    public void Resume() => _running.TrySetResult();
+    public void Resume() => _server.Resume();
 
     /// <summary>Goes on as a guest that was saved after it had been configured: its workload runs again from the start.</summary>
-    public void Continue(GuestConfig config) => Change(() =>
+    public void Continue(GuestConfig config) => _server.Do(() =>
     {
         Start(config, isRestored: true);
-        return true;
     });
 
     GuestHello IGuestLinkEvents.SessionStarted()
@@ -165,47 +112,20 @@ public sealed class FakeGuest : IGuestLinkEvents, IFakeMachine
     }
 
     /// <summary>Writes all of <paramref name="data"/>, waiting for room as a process on a full pipe does.</summary>
-    internal async Task WriteAsync(GuestOutput output, ReadOnlyMemory<byte> data, CancellationToken cancellationToken)
-    {
-        while (data.Length > 0)
-        {
-            Task progress;
-            lock (_gate)
-            {
-                progress = _progress.Task;
-                var count = Math.Min(output.Room, data.Length);
-                output.Write(data.Span[..count]);
-                data = data[count..];
-            }
-            Wake();
-            if (data.Length > 0)
-                await progress.WaitAsync(cancellationToken).ConfigureAwait(false);
-        }
-    }
+    internal Task WriteAsync(GuestOutput output, ReadOnlyMemory<byte> data, CancellationToken cancellationToken) =>
+        _server.WriteAsync(output, data, cancellationToken);
 
     /// <summary>At least one byte of standard input, or none at its end.</summary>
-    internal async Task<byte[]> ReadAsync(Func<GuestInput?> input, CancellationToken cancellationToken)
-    {
-        while (true)
+    internal Task<byte[]> ReadAsync(Func<GuestInput?> input, CancellationToken cancellationToken) => _server.UntilAsync(
+        () =>
         {
-            Task progress;
-            lock (_gate)
-            {
-                progress = _progress.Task;
-                if (input() is { } source)
-                {
-                    var data = source.Front.ToArray();
-                    source.Take(data.Length);
-                    if (data.Length > 0 || source.IsAtEnd || source.IsClosed)
-                    {
-                        Wake();
-                        return data;
-                    }
-                }
-            }
-            await progress.WaitAsync(cancellationToken).ConfigureAwait(false);
-        }
-    }
+            if (input() is not { } source)
+                return null;
+            var data = source.Front.ToArray();
+            source.Take(data.Length);
+            return data.Length > 0 || source.IsAtEnd || source.IsClosed ? data : null;
+        },
+        cancellationToken);
 
     private void Start(GuestConfig config, bool isRestored)
     {
@@ -222,14 +142,13 @@ public sealed class FakeGuest : IGuestLinkEvents, IFakeMachine
         if (!isRestored)
             _link.Send(new WorkloadStarted(2));
         _workload = new FakeProcess(this, this, config, config.Workload, _link.Stdout, _link.Stderr, () => _stdin);
-        _workload.Start(end => Change(() =>
+        _workload.Start(end => _server.Do(() =>
         {
             _link.Stdout.End();
             _link.Stderr.End();
             Phase = GuestPhase.Exited;
             _ended = new WorkloadExited(end.Code, end.Signal, end.OomKilled);
             _link.Send(_ended);
-            return true;
         }));
     }
 
@@ -248,7 +167,7 @@ public sealed class FakeGuest : IGuestLinkEvents, IFakeMachine
         }
         var process = new FakeProcess(this, this, Config!, exec.Process, stdout, stderr, () => stdin);
         _execs[exec.Session] = process;
-        process.Start(end => Change(() =>
+        process.Start(end => _server.Do(() =>
         {
             if (_execs.Remove(exec.Session))
             {
@@ -256,54 +175,6 @@ public sealed class FakeGuest : IGuestLinkEvents, IFakeMachine
                 stderr.End();
                 _link.EndExec(exec.Session, new ExecExited(exec.Session, end.Code, end.Signal));
             }
-            return true;
         }));
-    }
-
-    private bool Change(Func<bool> change)
-    {
-        bool result;
-        lock (_gate)
-        {
-            result = change();
-            _progress.TrySetResult();
-            _progress = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        }
-        Wake();
-        return result;
-    }
-
-    private void Wake() => _wake.Writer.TryWrite(true);
-
-    private async Task WriteAsync(Stream channel, CancellationToken cancellationToken)
-    {
-        try
-        {
-            while (true)
-            {
-                await _running.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
-                byte[] bytes;
-                lock (_gate)
-                {
-                    bytes = _link.Output.ToArray();
-                    _link.Written(bytes.Length);
-                }
-                if (bytes.Length > 0)
-                    await channel.WriteAsync(bytes, cancellationToken).ConfigureAwait(false);
-                else
-                    await _wake.Reader.ReadAsync(cancellationToken).ConfigureAwait(false);
-            }
-        }
-        catch (Exception e) when (e is IOException or OperationCanceledException or InvalidOperationException)
-        {
-            // The reading side sees the same end and acts on it.
-        }
-    }
-
-    private static TaskCompletionSource CompletedSource()
-    {
-        var source = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        source.SetResult();
-        return source;
     }
 }

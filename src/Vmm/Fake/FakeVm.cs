@@ -9,6 +9,9 @@ public sealed class FakeVm : IFakeMachine
 {
     private const int ConsoleCapacity = 64 * 1024;
 
+    /// <summary>Small, like a socket's buffers: whoever does not read stops the other.</summary>
+    private const int ChannelBytes = 16 * 1024;
+
     private readonly Lock _gate = new();
     private readonly StringBuilder _console = new("fake: booting\n");
     private readonly TaskCompletionSource<VmmExit> _exited = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -112,7 +115,7 @@ public sealed class FakeVm : IFakeMachine
         {
             throw new VmmException($"fake VMM {Record.Id} has ended: {(await Exited.ConfigureAwait(false)).Detail}");
         }
-        var (host, guest) = DuplexPipe.Create();
+        var (host, guest) = DuplexPipe.Create(ChannelBytes);
         _ = ServeAsync(guest);
         return host;
     }
@@ -126,6 +129,8 @@ public sealed class FakeVm : IFakeMachine
         {
             if (Faults.LinkIsSilent)
                 await DiscardAsync(channel, session.Token).ConfigureAwait(false);
+            else if (Faults.LinkIsGarbage)
+                await EchoAsync(channel, session.Token).ConfigureAwait(false);
             else
                 await Guest.Value.ServeAsync(channel, session.Token).ConfigureAwait(false);
         }
@@ -135,6 +140,22 @@ public sealed class FakeVm : IFakeMachine
                 _session = null;
             session.Dispose();
             _channel.Release();
+        }
+    }
+
+    /// <summary>The host's own bytes come back: its preamble, which opens the session, and then no guest's messages.</summary>
+    private static async Task EchoAsync(Stream channel, CancellationToken cancellationToken)
+    {
+        await using (channel.ConfigureAwait(false))
+        {
+            try
+            {
+                await channel.CopyToAsync(channel, cancellationToken).ConfigureAwait(false);
+            }
+            catch (Exception e) when (e is IOException or OperationCanceledException)
+            {
+                // The host has seen enough.
+            }
         }
     }
 

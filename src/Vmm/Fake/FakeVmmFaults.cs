@@ -12,6 +12,9 @@ public sealed record FakeVmmFaults
     /// <summary>The VMM runs, but its guest never says a word.</summary>
     public bool LinkIsSilent { get; init; }
 
+    /// <summary>The guest answers what the host says with the same, which is no guest's part of the protocol.</summary>
+    public bool LinkIsGarbage { get; init; }
+
     /// <summary>The VMM is gone right after the launch returned.</summary>
     public bool DiesAfterLaunch { get; init; }
 

@@ -1,4 +1,5 @@
 using System.IO.Pipelines;
+using Ravel.Vmm.Fake;
 
 namespace Ravel.Testing.Link;
 

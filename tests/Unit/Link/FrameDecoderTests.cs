@@ -1,6 +1,7 @@
 using CsCheck;
 using Ravel.Contracts.Link;
 using Ravel.Link;
+using Ravel.Testing.Link;
 
 namespace Ravel.Unit.Link;
 

@@ -3,6 +3,7 @@ using Microsoft.Extensions.Time.Testing;
 using Ravel.Contracts.Link;
 using Ravel.Link;
 using Ravel.Testing.Link;
+using Ravel.Vmm.Fake;
 
 namespace Ravel.Unit.Link;
 
@@ -18,9 +19,9 @@ public sealed class HostLinkTests
         Workload = new ProcessConfig { Arguments = arguments },
     };
 
-    private static async Task<(HostLink Link, FakeGuest Guest)> ConnectAsync(FakeGuest? guest = null, HostHello? hello = null)
+    private static async Task<(HostLink Link, ScriptedGuest Guest)> ConnectAsync(ScriptedGuest? guest = null, HostHello? hello = null)
     {
-        guest ??= new FakeGuest();
+        guest ??= new ScriptedGuest();
         var (host, other) = DuplexPipe.Create();
         _ = guest.RunAsync(other, isLossy: false);
         return (await HostLink.ConnectAsync(host, isLossy: false, hello ?? Hello, Deadline), guest);
@@ -95,7 +96,7 @@ public sealed class HostLinkTests
     [Fact]
     public async Task An_exit_is_repeated_to_the_next_session_and_output_goes_on_where_the_host_has_it_durably()
     {
-        var guest = new FakeGuest();
+        var guest = new ScriptedGuest();
         var (first, _) = await ConnectAsync(guest);
         await first.SendAsync(new Configure(Config("x")), Deadline);
         await guest.Configured;
@@ -211,7 +212,7 @@ public sealed class HostLinkTests
     [Fact]
     public async Task Exec_streams_end_with_the_session_and_their_ids_can_be_used_again()
     {
-        var guest = new FakeGuest();
+        var guest = new ScriptedGuest();
         var (first, _) = await ConnectAsync(guest);
         await first.SendAsync(new StartExec(1, new ProcessConfig { Arguments = ["a"] }, false), Deadline);
         await guest.Received.ReadAsync(Deadline);
@@ -233,7 +234,7 @@ public sealed class HostLinkTests
     [Fact]
     public async Task A_guest_of_another_version_is_refused_with_both_ranges_named()
     {
-        var guest = new FakeGuest { Hello = new GuestHello(7, 9, "9", GuestPhase.Waiting, "k") };
+        var guest = new ScriptedGuest { Hello = new GuestHello(7, 9, "9", GuestPhase.Waiting, "k") };
         var error = await Assert.ThrowsAsync<LinkException>(() => ConnectAsync(guest));
         Assert.Contains("7 to 9", error.Message, StringComparison.Ordinal);
         Assert.Contains("1 to 1", error.Message, StringComparison.Ordinal);
@@ -253,7 +254,7 @@ public sealed class HostLinkTests
     [Fact]
     public async Task A_guest_that_closes_the_channel_ends_the_session_without_a_fault()
     {
-        var guest = new FakeGuest();
+        var guest = new ScriptedGuest();
         var (host, other) = DuplexPipe.Create();
         using var gone = new CancellationTokenSource();
         _ = guest.RunAsync(other, isLossy: false, gone.Token);

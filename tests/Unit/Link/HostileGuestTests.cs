@@ -2,6 +2,7 @@ using System.Text;
 using CsCheck;
 using Ravel.Contracts.Link;
 using Ravel.Link;
+using Ravel.Testing.Link;
 
 namespace Ravel.Unit.Link;
 
@@ -41,6 +42,9 @@ public sealed class HostileGuestTests
         ["a second hello"] = Control(RawGuest.Hello),
         ["an endless control message"] = [.. Enumerable.Repeat(RawGuest.Frame(FrameType.Control, 0, 0, 0, new byte[HostLink.MaxGuestMessage / 2]), 3).SelectMany(f => f)],
         ["a flood of messages"] = [.. Enumerable.Repeat(Control("""{"type":"started","pid":1}"""), HostLink.MaxWaitingMessages + 1).SelectMany(f => f)],
+        ["the end of exec session 0"] = Control("""{"type":"exec_exited","session":0,"exit_code":0,"signal":0}"""),
+        // 4n + 1 of this one is the workload's standard output again.
+        ["the end of an exec session whose streams wrap around"] = Control("""{"type":"exec_exited","session":1073741824,"exit_code":0,"signal":0}"""),
         ["more than the window"] = TooMuch(),
     };
 

@@ -23,7 +23,7 @@ public sealed class ResumeTests
                 LinkProtocol.Magic.CopyTo(output.AsSpan(length / 2));
 
                 var port = new FakeSerialPort(capacity);
-                var guest = new FakeGuest();
+                var guest = new ScriptedGuest();
                 using var end = CancellationTokenSource.CreateLinkedTokenSource(Deadline);
                 var running = guest.RunAsync(port.Guest, isLossy: true, end.Token);
                 var writing = Task.Run(async () =>
@@ -79,7 +79,7 @@ public sealed class ResumeTests
         foreach (var cut in (int[])[1, 7, 8, 20, 23, 24, 25, 30, 100, LinkProtocol.FlushLength - 1, LinkProtocol.FlushLength + 3, LinkProtocol.FlushLength + 23, LinkProtocol.FlushLength + 50])
         {
             var port = new FakeSerialPort(100_000);
-            var guest = new FakeGuest();
+            var guest = new ScriptedGuest();
             using var end = CancellationTokenSource.CreateLinkedTokenSource(Deadline);
             var running = guest.RunAsync(port.Guest, isLossy: true, end.Token);
             for (var i = 0; i < 3; i++)

@@ -139,6 +139,15 @@ public sealed class MachineLifeTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_guest_that_breaks_the_protocol_is_cut_off_and_the_machine_fails_with_the_reason()
+    {
+        await _host.StartAsync();
+        _host.Driver.Faults = _ => new FakeVmmFaults { LinkIsGarbage = true };
+        await AssertFailsAsync(AgentFixture.Spec(), ProblemCodes.GuestFailed, "the guest in no known");
+        Assert.Empty(_host.Driver.Vms);
+    }
+
+    [Fact]
     public async Task A_workload_that_cannot_be_started_keeps_its_exit_code_and_reason()
     {
         await _host.StartAsync();

@@ -1,14 +1,15 @@
 using System.Text;
 using Ravel.Contracts.Link;
 using Ravel.Link;
-using Ravel.Testing.Link;
+using Ravel.Vmm.Fake;
+using Xunit;
 
-namespace Ravel.Unit.Link;
+namespace Ravel.Testing.Link;
 
 internal sealed record RawFrame(FrameHeader Header, byte[] Payload);
 
 /// <summary>A guest that sends whatever a test likes.</summary>
-internal sealed class RawGuest
+public sealed class RawGuest
 {
     public const string Hello = """{"type":"hello","min_version":1,"version":1,"init_version":"raw","phase":"running","kernel":"k"}""";
 
@@ -68,9 +69,25 @@ internal sealed class RawGuest
         }
     }
 
+    /// <summary>Throws away what the host sends, until the link is closed from either side.</summary>
+    public async Task DrainAsync()
+    {
+        var buffer = new byte[16 * 1024];
+        try
+        {
+            while (await _channel.ReadAsync(buffer) > 0)
+            {
+            }
+        }
+        catch (Exception e) when (e is IOException or InvalidOperationException)
+        {
+            // Closed, perhaps while it was read from.
+        }
+    }
+
     public ValueTask CloseAsync() => _channel.DisposeAsync();
 
-    public async Task<RawFrame> ReceiveAsync(CancellationToken cancellationToken)
+    internal async Task<RawFrame> ReceiveAsync(CancellationToken cancellationToken)
     {
         while (true)
         {

@@ -1,22 +1,8 @@
 using System.IO.Pipelines;
 
-namespace Ravel.Testing.Link;
+namespace Ravel.Vmm.Fake;
 
-/// <summary>Two ends of a byte channel in memory; closing one end is an end of file for the other.</summary>
-public static class DuplexPipe
-{
-    /// <param name="capacity">Bytes each direction holds before a writer waits.</param>
-    public static (Stream A, Stream B) Create(int capacity = 64 * 1024)
-    {
-        var ab = NewPipe(capacity);
-        var ba = NewPipe(capacity);
-        return (new PipeEnd(ba.Reader, ab.Writer, closesPipes: true), new PipeEnd(ab.Reader, ba.Writer, closesPipes: true));
-    }
-
-    internal static Pipe NewPipe(int capacity) => new(new PipeOptions(
-        pauseWriterThreshold: capacity, resumeWriterThreshold: Math.Max(1, capacity / 2), useSynchronizationContext: false));
-}
-
+/// <summary>One end of a byte channel in memory.</summary>
 internal sealed class PipeEnd : Stream
 {
     private readonly PipeReader _reader;
@@ -50,7 +36,7 @@ internal sealed class PipeEnd : Stream
         using var both = Link(cancellationToken);
         try
         {
-            var result = await _reader.ReadAsync(both.Token);
+            var result = await _reader.ReadAsync(both.Token).ConfigureAwait(false);
             if (result.Buffer.IsEmpty)
             {
                 _reader.AdvanceTo(result.Buffer.End);
@@ -77,7 +63,7 @@ internal sealed class PipeEnd : Stream
         using var both = Link(cancellationToken);
         try
         {
-            var result = await _writer.WriteAsync(buffer, both.Token);
+            var result = await _writer.WriteAsync(buffer, both.Token).ConfigureAwait(false);
             if (result.IsCompleted)
                 throw new IOException("Broken pipe");
         }
