@@ -143,7 +143,7 @@ public sealed class MachineLifeTests : IAsyncDisposable
     {
         await _host.StartAsync();
         _host.Driver.Faults = _ => new FakeVmmFaults { LinkIsGarbage = true };
-        await AssertFailsAsync(AgentFixture.Spec(), ProblemCodes.GuestFailed, "the guest in no known");
+        await AssertFailsAsync(AgentFixture.Spec(), ProblemCodes.GuestFailed, "broke its link 3 times: the guest sent");
         Assert.Empty(_host.Driver.Vms);
     }
 
