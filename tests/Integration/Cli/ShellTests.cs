@@ -113,7 +113,7 @@ public sealed class ShellTests : IAsyncLifetime
     [InlineData("ps extra", "ravel: ps: Unrecognized command or argument 'extra'; see: ravel ps --help\n")]
     [InlineData("run --memory lots img", "ravel: run: --memory: 'lots' is not a size; write MiB, or a number with m or g, e.g. 512 or 1g; see: ravel run --help\n")]
     [InlineData("completion tcsh", "ravel: completion: 'tcsh' is not a shell with a script here; write bash, zsh or fish\n")]
-    [InlineData("run -it img sh", "ravel: run: a workload gets no standard input and no terminal; start it with -d, then: ravel exec -it MACHINE sh\n")]
+    [InlineData("run -it img sh", "ravel: run: standard input is not a terminal; leave out -t\n")]
     [InlineData("sotp web", "ravel: sotp: is no command of ravel; did you mean: ravel stop\n")]
     public async Task What_is_typed_wrong_is_one_line_and_exit_code_2(string line, string error)
     {
