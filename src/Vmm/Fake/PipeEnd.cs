@@ -9,6 +9,11 @@ internal sealed class PipeEnd : Stream
     private readonly PipeWriter _writer;
     private readonly bool _closesPipes;
     private readonly CancellationTokenSource _closed = new();
+    private readonly Lock _gate = new();
+
+    // A pipe's ends must not be completed while they are used: whoever uses one when it is closed completes it afterwards.
+    private bool _isReading;
+    private bool _isWriting;
 
     public PipeEnd(PipeReader reader, PipeWriter writer, bool closesPipes)
     {
@@ -34,6 +39,7 @@ internal sealed class PipeEnd : Stream
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
         using var both = Link(cancellationToken);
+        Enter(ref _isReading);
         try
         {
             var result = await _reader.ReadAsync(both.Token).ConfigureAwait(false);
@@ -56,11 +62,17 @@ internal sealed class PipeEnd : Stream
         {
             throw new IOException("the channel was closed");
         }
+        finally
+        {
+            if (Leave(ref _isReading))
+                await _reader.CompleteAsync().ConfigureAwait(false);
+        }
     }
 
     public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
         using var both = Link(cancellationToken);
+        Enter(ref _isWriting);
         try
         {
             var result = await _writer.WriteAsync(buffer, both.Token).ConfigureAwait(false);
@@ -70,6 +82,11 @@ internal sealed class PipeEnd : Stream
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
             throw new IOException("the channel was closed");
+        }
+        finally
+        {
+            if (Leave(ref _isWriting))
+                await _writer.CompleteAsync().ConfigureAwait(false);
         }
     }
 
@@ -91,14 +108,38 @@ internal sealed class PipeEnd : Stream
     {
         if (disposing && !_closed.IsCancellationRequested)
         {
-            _closed.Cancel();
-            if (_closesPipes)
+            bool reader, writer;
+            lock (_gate)
             {
-                _writer.Complete();
-                _reader.Complete();
+                _closed.Cancel();
+                (reader, writer) = (_closesPipes && !_isReading, _closesPipes && !_isWriting);
             }
+            if (writer)
+                _writer.Complete();
+            if (reader)
+                _reader.Complete();
         }
         base.Dispose(disposing);
+    }
+
+    private void Enter(ref bool isUsed)
+    {
+        lock (_gate)
+        {
+            if (_closed.IsCancellationRequested)
+                throw new IOException("the channel was closed");
+            isUsed = true;
+        }
+    }
+
+    /// <returns>Whether the end was closed meanwhile, and is to be completed.</returns>
+    private bool Leave(ref bool isUsed)
+    {
+        lock (_gate)
+        {
+            isUsed = false;
+            return _closesPipes && _closed.IsCancellationRequested;
+        }
     }
 
     private CancellationTokenSource Link(CancellationToken cancellationToken) =>
