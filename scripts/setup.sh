@@ -26,6 +26,8 @@ python3                             python3          tests: archives of a third
 setcap                              libcap2-bin      tests: images with capabilities
 setfacl                             acl              tests: images with access lists
 setfattr                            attr             tests: images with extended attributes
+podman                              podman           tests: the oracle for what is done with an image
+runc                                runc             tests: what podman runs containers with
 busybox                             busybox-static   tests: a guest's programs in one file
 flex                                flex             ravel kernel build, ./dev bench kernel
 bison                               bison            ravel kernel build, ./dev bench kernel

@@ -90,6 +90,7 @@ public static unsafe class ChildStart
         public int ControlGroup;
         public byte Itself;
         public fixed ulong OpenFiles[2];
+        public fixed ulong Processes[2];
         public fixed ulong DefaultAction[4];
         public ulong NoSignals;
         public fixed int Failure[2];
@@ -154,6 +155,7 @@ public static unsafe class ChildStart
         plan->ControlGroup = spec.ControlGroup;
         plan->Itself = (byte)'0';
         plan->OpenFiles[0] = plan->OpenFiles[1] = spec.OpenFiles;
+        plan->Processes[0] = plan->Processes[1] = ulong.MaxValue;
     }
 
     /// <summary>
@@ -165,6 +167,7 @@ public static unsafe class ChildStart
         const int HighestSignal = 64;
         const int SetMask = 2;
         const int OpenFilesLimit = 7;
+        const int ProcessesLimit = 6;
         const nint SetControllingTerminal = 0x540e;
 
         // PID 1 ignores some signals and the runtime handles others; a program expects the defaults.
@@ -186,7 +189,9 @@ public static unsafe class ChildStart
         }
         if (plan->HasTerminal != 0 && GuestCalls.ChildCall(IoControl, 0, SetControllingTerminal, 0, 0) < 0)
             Fail(plan, ChildStep.Terminal);
-        if (GuestCalls.ChildCall(SetLimit, OpenFilesLimit, (nint)plan->OpenFiles, 0, 0) < 0)
+        // The kernel's own limit of processes is by the size of memory, and low in a small machine.
+        if (GuestCalls.ChildCall(SetLimit, OpenFilesLimit, (nint)plan->OpenFiles, 0, 0) < 0
+            || GuestCalls.ChildCall(SetLimit, ProcessesLimit, (nint)plan->Processes, 0, 0) < 0)
             Fail(plan, ChildStep.Limits);
         if (GuestCalls.ChildCall(ChangeDirectory, (nint)plan->WorkingDirectory, 0, 0, 0) < 0)
             Fail(plan, ChildStep.WorkingDirectory);

@@ -37,5 +37,8 @@ public sealed class HostImages : IAsyncDisposable
         }
     }
 
+    /// <summary>Puts another image into the registry; returns its reference.</summary>
+    public Task<string> PushAsync(OciLayout image, string name) => _registry.PushAsync(image, name);
+
     public ValueTask DisposeAsync() => _registry.DisposeAsync();
 }

@@ -1,0 +1,164 @@
+using System.Collections.Concurrent;
+using Ravel.EndToEnd.Path;
+using Ravel.Linux.Processes;
+using Ravel.Testing.EndToEnd;
+using Ravel.Testing.Images;
+using Ravel.Testing.Needs;
+using Ravel.Testing.Repository;
+
+namespace Ravel.EndToEnd.Docker;
+
+/// <summary><c>ravel run IMAGE</c> does what <c>podman run IMAGE</c> does, but for what docs/docker.md says.</summary>
+[Collection(nameof(OneHost))]
+public sealed class DifferentialTests(OneHost one) : IAsyncLifetime
+{
+    private const string Begin = "<!-- differences: begin -->";
+    private const string End = "<!-- differences: end -->";
+
+    private readonly RavelHost _host = one.Host;
+    private readonly string _work = System.IO.Path.Combine(one.Host.Scratch, "docker");
+    private Podman _podman = null!;
+
+    public ValueTask InitializeAsync()
+    {
+        Need.Program("podman");
+        Need.Program("runc");
+        _podman = new Podman(System.IO.Path.Combine(_work, "podman"));
+        return ValueTask.CompletedTask;
+    }
+
+    public ValueTask DisposeAsync() => _podman.DisposeAsync();
+
+    [Fact]
+    public async Task Every_image_runs_as_with_podman_but_for_the_known_differences()
+    {
+        var layouts = await BasesAsync();
+        var differences = new ConcurrentDictionary<string, string>();
+        var unexpected = new ConcurrentQueue<string>();
+        // Two machines at a time: more only wait for each other.
+        await Parallel.ForEachAsync(ImageCase.All, new ParallelOptions { MaxDegreeOfParallelism = 2 }, async (image, _) =>
+        {
+            string[] command = [.. image.Options, Reference(image), .. image.Program ?? ["/bin/busybox", "sh"], "-c", image.Script];
+            var theirs = await _podman.RunAsync(Replace(command, Reference(image), $"{image.Name}:1"));
+            var ours = await _host.RavelAsync(["run", "--rm", .. command], _host.DataDirectory, timeout: TimeSpan.FromMinutes(3));
+            if (ours.ExitCode != image.ExitCode || theirs.ExitCode != image.ExitCode)
+                unexpected.Enqueue($"{image.Name}: exit code {ours.ExitCode}, with podman {theirs.ExitCode}: {ours.Error}{theirs.Error}");
+            if (!ours.Error.EndsWith("to-stderr\n", StringComparison.Ordinal) || !theirs.Error.EndsWith("to-stderr\n", StringComparison.Ordinal))
+                unexpected.Enqueue($"{image.Name}: standard error: '{ours.Error}', with podman '{theirs.Error}'");
+            var (mine, other) = (Facts(ours.Output), Facts(theirs.Output));
+            foreach (var fact in mine.Keys.Union(other.Keys))
+            {
+                var (a, b) = (mine.GetValueOrDefault(fact), other.GetValueOrDefault(fact));
+                if (a == b)
+                    continue;
+                differences[fact] = $"{image.Name}: {a} instead of {b}";
+                if (!KnownDifferences.Why.ContainsKey(fact))
+                    unexpected.Enqueue($"{image.Name}: {fact}: '{a}', with podman '{b}'");
+            }
+        });
+        Assert.True(layouts.Count == 2 && unexpected.IsEmpty, string.Join('\n', unexpected));
+        // What is not seen to differ must not stand in the table.
+        Assert.Equal([], KnownDifferences.Why.Keys.Except(differences.Keys));
+    }
+
+    [Fact]
+    public async Task Refusals_and_signals_end_as_with_podman()
+    {
+        await BasesAsync();
+        var image = ImageCase.All[0];
+        foreach (var command in (string[][])[["no-such-program"], ["/etc/passwd"]])
+        {
+            var theirs = await _podman.RunAsync([$"{image.Name}:1", .. command]);
+            var ours = await _host.RavelAsync(["run", "--rm", Reference(image), .. command]);
+            Assert.Equal(theirs.ExitCode, ours.ExitCode);
+        }
+
+        string[] script = ["sh", "-c", "trap 'echo usr1' USR1; trap 'echo term; exit 9' TERM; echo ready; while :; do sleep 0.1; done"];
+        var container = await _podman.StartAsync([$"{image.Name}:1", .. script]);
+        await UntilAsync(async () => await _podman.OkAsync("logs", container), "ready\n");
+        await _podman.OkAsync("kill", "--signal", "USR1", container);
+        await UntilAsync(async () => await _podman.OkAsync("logs", container), "ready\nusr1\n");
+        await _podman.OkAsync("stop", container);
+        var code = await _podman.OkAsync("inspect", "--format", "{{.State.ExitCode}}", container);
+
+        await _host.RunDetachedAsync(["--name", "signals", Reference(image), .. script]);
+        await UntilAsync(() => _host.RavelOkAsync("logs", "signals"), "ready\n");
+        await _host.RavelOkAsync("kill", "--signal", "USR1", "signals");
+        await UntilAsync(() => _host.RavelOkAsync("logs", "signals"), "ready\nusr1\n");
+        await _host.RavelOkAsync("stop", "signals");
+        Assert.Equal(await _podman.OkAsync("logs", container), await _host.RavelOkAsync("logs", "signals"));
+        Assert.Equal(code.Trim(), (await _host.InspectAsync("signals")).Exit!.ExitCode.ToString());
+        await _host.RavelOkAsync("rm", "signals");
+    }
+
+    [Fact]
+    public void The_documented_table_is_the_one_the_tests_allow()
+    {
+        var path = System.IO.Path.Combine(SourceTree.Root, "docs", "docker.md");
+        var text = File.ReadAllText(path);
+        var begin = text.IndexOf(Begin, StringComparison.Ordinal) + Begin.Length;
+        var end = text.IndexOf(End, StringComparison.Ordinal);
+        var table = KnownDifferences.Table();
+        if (Environment.GetEnvironmentVariable("RAVEL_WRITE_DOCS") == "1")
+            File.WriteAllText(path, text[..begin] + "\n" + table + text[end..]);
+        Assert.Equal(table.Trim(), text[begin..end].Trim());
+    }
+
+    private string Reference(ImageCase image) => $"{one.Images.Registry}/docker/{image.Name}:1";
+
+    private static string[] Replace(string[] words, string from, string to) => [.. words.Select(word => word == from ? to : word)];
+
+    /// <summary>Makes the images of all cases and gives them to podman and to the registry.</summary>
+    private async Task<IReadOnlyDictionary<string, OciLayout>> BasesAsync()
+    {
+        var bases = new Dictionary<string, OciLayout>
+        {
+            ["accounts"] = await CopyAsync(await TestImages.BusyboxAsync(), "accounts"),
+            ["scratch"] = await CopyAsync(await SoftwareImages.All["scratch"].BuildAsync(), "scratch"),
+        };
+        var etc = Directory.CreateDirectory(System.IO.Path.Combine(_work, "etc")).FullName;
+        await File.WriteAllTextAsync(System.IO.Path.Combine(etc, "passwd"), "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000:App:/home/app:/bin/sh\n");
+        await File.WriteAllTextAsync(System.IO.Path.Combine(etc, "group"), "root:x:0:\napp:x:1000:\nextra:x:2000:app,other\nwheel:x:10:root,app\n");
+        foreach (var file in (string[])["passwd", "group"])
+            await UmociAsync("insert", "--image", Image(bases["accounts"]), System.IO.Path.Combine(etc, file), $"/etc/{file}");
+        foreach (var image in ImageCase.All)
+        {
+            var layout = bases[image.Base];
+            await UmociAsync(["config", "--image", Image(layout), "--tag", image.Name, .. image.Config]);
+            var made = layout with { Tag = image.Name };
+            await _podman.LoadAsync(made, $"{image.Name}:1");
+            await one.Images.PushAsync(made, $"docker/{image.Name}:1");
+        }
+        return bases;
+    }
+
+    private async Task<OciLayout> CopyAsync(OciLayout image, string name)
+    {
+        var copy = System.IO.Path.Combine(_work, name);
+        await CommandRunner.RunCheckedAsync("cp", ["-a", image.Directory, copy]);
+        return image with { Directory = copy };
+    }
+
+    private static string Image(OciLayout layout) => $"{layout.Directory}:{layout.Tag}";
+
+    private static Task<string> UmociAsync(params string[] arguments) => CommandRunner.RunCheckedAsync("umoci", arguments);
+
+    private static Dictionary<string, string> Facts(string output) => output
+        .Split('\n', StringSplitOptions.RemoveEmptyEntries)
+        .Select(line => line.Split('=', 2))
+        .Where(parts => parts.Length == 2)
+        .ToDictionary(parts => parts[0], parts => parts[1].Trim());
+
+    private static async Task UntilAsync(Func<Task<string>> read, string expected)
+    {
+        for (var attempt = 0; ; attempt++)
+        {
+            var seen = await read();
+            if (seen == expected)
+                return;
+            if (attempt == 100)
+                throw new InvalidOperationException($"'{seen}' never became '{expected}'");
+            await Task.Delay(300);
+        }
+    }
+}
