@@ -18,7 +18,7 @@ internal static class ImagesBench
         + "floor: `gzip -dc` of the same layers to /dev/null, without registry, digests or output.";
 
     public static BenchCommand Command { get; } = new(
-        "images", "[--rounds N] [--image large|many-files|many-layers] [--only ours|rivals] [--write]",
+        "images", "[--rounds N] [--image large|many-files|many-layers]... [--only ours|rivals] [--write]",
         "from a registry to a rootfs: ours, containerd, skopeo + umoci + mkfs.erofs, gzip", (arguments, token) => RunAsync(arguments, token));
 
     public static async Task<int> RunAsync(IReadOnlyList<string> arguments, CancellationToken cancellationToken)
@@ -26,7 +26,7 @@ internal static class ImagesBench
         var rounds = 5;
         var write = false;
         var only = "";
-        var name = "large";
+        var names = new List<string>();
         for (var i = 0; i < arguments.Count; i++)
         {
             string Value() => ++i < arguments.Count ? arguments[i] : throw new BenchUsageException($"{arguments[^1]} needs a value");
@@ -36,7 +36,7 @@ internal static class ImagesBench
                     rounds = int.TryParse(Value(), CultureInfo.InvariantCulture, out var given) && given > 0 ? given : throw new BenchUsageException("--rounds takes a number");
                     break;
                 case "--image":
-                    name = Value();
+                    names.Add(Value());
                     break;
                 case "--only":
                     only = Value() is "ours" or "rivals" ? arguments[i] : throw new BenchUsageException("--only takes ours or rivals");
@@ -48,7 +48,16 @@ internal static class ImagesBench
                     throw new BenchUsageException($"unknown argument '{arguments[i]}'");
             }
         }
-        var recipe = name switch
+        if (names.Count == 0)
+            names.AddRange(["large", "many-files", "many-layers"]);
+        var images = names.Select(name => (name, RecipeOf(name))).ToList();
+        foreach (var (name, recipe) in images)
+            await MeasureAsync(name, recipe, rounds, only, write, cancellationToken);
+        return 0;
+    }
+
+    private static ImageRecipe RecipeOf(string name) =>
+        name switch
         {
             "large" => LargeImages.OneLayer,
             "many-files" => LargeImages.ManyFiles,
@@ -56,6 +65,9 @@ internal static class ImagesBench
             _ => throw new BenchUsageException($"there is no image '{name}'"),
         };
 
+    private static async Task MeasureAsync(
+        string name, ImageRecipe recipe, int rounds, string only, bool write, CancellationToken cancellationToken)
+    {
         Console.WriteLine($"preparing the {name} image");
         var image = await recipe.BuildAsync(cancellationToken);
         await using var registry = await RegistryFixture.StartAsync(cancellationToken: cancellationToken);
@@ -88,7 +100,6 @@ internal static class ImagesBench
                 await BenchmarksPage.WriteAsync(
                     name == "large" ? "images" : $"images-{name}", $"images --image {name}", Explanation, $"{table}\n{resources}\n", cancellationToken);
             }
-            return 0;
         }
         finally
         {

@@ -22,6 +22,9 @@ public static class RootfsBuildCommand
           oci:DIR[:TAG]                    an OCI layout directory
           oci-archive:FILE[:TAG]           the same in a tar archive
           docker-archive:FILE[:NAME]       an archive of docker save
+          ./PATH or /PATH, [:NAME]         any of the three, told by what it holds
+        Archives may be compressed with gzip or zstd, or be a pipe. Of several images NAME is one that the
+        archive has, a tag alone, or @N, counted from 0.
 
         Options:
           --output FILE       where to put it; replaced only when the build is complete
