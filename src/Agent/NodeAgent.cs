@@ -28,6 +28,7 @@ internal sealed class NodeAgent : IHostedService, IAsyncDisposable
     private readonly SharedNetwork _network;
     private AgentJournal? _journal;
     private LogStore? _logs;
+    private VolumeStore? _volumes;
     private NodeMachines? _machines;
     private ReconcilerLoop? _reconciler;
     private Task _reconciling = Task.CompletedTask;
@@ -65,6 +66,8 @@ internal sealed class NodeAgent : IHostedService, IAsyncDisposable
 
     public LogStore Logs => _logs ?? throw NotStarted();
 
+    public VolumeStore Volumes => _volumes ?? throw NotStarted();
+
     public NodeMachines Machines => _machines ?? throw NotStarted();
 
     public string NodeId => (_journal ?? throw NotStarted()).NodeId;
@@ -81,9 +84,11 @@ internal sealed class NodeAgent : IHostedService, IAsyncDisposable
         _journal = AgentJournal.Open(Path.Combine(_options.AgentDirectory, "journal.db"), _faults);
         _logs = new LogStore(Path.Combine(_options.AgentDirectory, "logs"), _options.Logs);
         var disks = new DiskStore(Path.Combine(_options.AgentDirectory, "disks"));
-        var services = new InstanceServices(_options, _driver, _images, _network, disks, _logs, _time, _logger);
-        var promised = _journal.Contents.Machines.Sum(machine => machine.Held().DiskMib);
+        var volumeDirectory = Path.Combine(_options.AgentDirectory, "volumes");
+        var promised = _journal.Contents.Machines.Sum(machine => machine.Held().DiskMib) + VolumeStore.PromisedMib(volumeDirectory);
         var ledger = new CapacityLedger(HostCapacity.Read(_options.DataDirectory, promised, _options.Capacity));
+        _volumes = new VolumeStore(volumeDirectory, ledger, _time);
+        var services = new InstanceServices(_options, _driver, _images, _network, disks, _volumes, _logs, _time, _logger);
         _machines = new NodeMachines(services, _journal, ledger);
         _images.KeepFor(() => _machines.Records.Select(record => record.ImageDigest).OfType<string>().ToHashSet(StringComparer.Ordinal));
         // Archives that an agent was killed over.

@@ -1,11 +1,13 @@
 using Grpc.Core;
 using Ravel.Agent.Guests;
+using Ravel.Agent.Instances;
 using Ravel.Agent.Journal;
 using Ravel.Contracts.Api;
 using Ravel.Contracts.Node;
 using Ravel.Durable.Mailboxes;
 using Ravel.Images;
 using Ravel.Link;
+using Ravel.Linux.Processes;
 using Ravel.Vmm.Kernels;
 
 namespace Ravel.Agent;
@@ -39,6 +41,7 @@ internal static class NodeProblems
         JournalFullException e => Problem(ProblemCodes.DiskFull, e.Message),
         JournalException e => Problem(ProblemCodes.Internal, e.Message),
         MailboxFullException e => Problem(ProblemCodes.NodeUnavailable, e.Message),
+        IOException or CommandException when ProblemOf.Exception(exception) is { Code: ProblemCodes.DiskFull } full => Problem(full.Code, full.Message),
         LinkException e => Problem(ProblemCodes.GuestFailed, $"The link to the guest broke: {e.Message}"),
         ObjectDisposedException => Problem(ProblemCodes.NodeUnavailable, "The node is going down; try again when it is up."),
         OperationCanceledException => new RpcException(new Status(StatusCode.Cancelled, "The call was cancelled.")),
@@ -51,9 +54,10 @@ internal static class NodeProblems
     private static StatusCode StatusOf(string code) => code switch
     {
         ProblemCodes.InvalidRequest or ProblemCodes.ImageInvalid or ProblemCodes.KernelInvalid => StatusCode.InvalidArgument,
-        ProblemCodes.MachineNotFound or ProblemCodes.ImageNotFound or ProblemCodes.KernelNotFound or ProblemCodes.NotFound => StatusCode.NotFound,
+        ProblemCodes.MachineNotFound or ProblemCodes.ImageNotFound or ProblemCodes.KernelNotFound or ProblemCodes.VolumeNotFound
+            or ProblemCodes.NotFound => StatusCode.NotFound,
         ProblemCodes.InsufficientCapacity or ProblemCodes.IllegalState or ProblemCodes.ImageInUse or ProblemCodes.ImageDamaged or ProblemCodes.PortTaken
-            or ProblemCodes.KernelInUse or ProblemCodes.NameTaken or ProblemCodes.KernelBuildFailed =>
+            or ProblemCodes.KernelInUse or ProblemCodes.VolumeInUse or ProblemCodes.NameTaken or ProblemCodes.KernelBuildFailed =>
             StatusCode.FailedPrecondition,
         ProblemCodes.RegistryUnauthorized => StatusCode.PermissionDenied,
         ProblemCodes.DiskFull or ProblemCodes.PayloadTooLarge => StatusCode.ResourceExhausted,

@@ -7,6 +7,7 @@ using Ravel.Cli.Namespaces;
 using Ravel.Cli.Output;
 using Ravel.Cli.Parsing;
 using Ravel.Cli.Shell;
+using Ravel.Cli.Volumes;
 
 namespace Ravel.Cli;
 
@@ -51,6 +52,7 @@ internal static class RootCommands
             LifecycleCommands.Wait(),
             InspectionCommands.Inspect(),
             InspectionCommands.Events(),
+            VolumeCommands.Create(),
             ImageCommands.Create(),
             KernelCommands.Create(),
             NamespaceCommands.Create(),

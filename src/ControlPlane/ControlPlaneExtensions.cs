@@ -21,6 +21,7 @@ using Ravel.ControlPlane.Problems;
 using Ravel.ControlPlane.Storage;
 using Ravel.ControlPlane.Storage.Sqlite;
 using Ravel.ControlPlane.Tokens;
+using Ravel.ControlPlane.Volumes;
 
 namespace Ravel.ControlPlane;
 
@@ -41,7 +42,7 @@ public static class ControlPlaneExtensions
         services.AddSingleton(options);
         services.AddSingleton<Database>(s => new SqliteDatabase(options.DatabasePath, s.GetRequiredService<ILoggerFactory>()));
         services.AddSingleton<Placer>();
-        services.AddTokens().AddNamespaces().AddApps().AddMachines().AddNodes().AddOpenApiDocument();
+        services.AddTokens().AddNamespaces().AddApps().AddMachines().AddVolumes().AddNodes().AddOpenApiDocument();
         services.AddSingleton<IStartupFilter, Pipeline>();
         services.Configure<RouteHandlerOptions>(o => o.ThrowOnBadRequest = true);
         services.Configure<JsonOptions>(o =>
@@ -64,6 +65,7 @@ public static class ControlPlaneExtensions
         v1.MapTokens();
         v1.MapApps();
         v1.MapMachines();
+        v1.MapVolumes();
         v1.MapImages();
         v1.MapKernels();
         endpoints.MapOpenApiDocument();

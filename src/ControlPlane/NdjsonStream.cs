@@ -18,15 +18,21 @@ internal static class NdjsonStream
     /// <param name="http">The request.</param>
     /// <param name="source">Objects; disposed here.</param>
     /// <param name="type">How to write one.</param>
+    /// <param name="beginsAtOnce">For a source that may have nothing to say for long: the answer begins before the first object.</param>
     /// <param name="onFailure">The last line after a failure in the middle; null: the connection is cut.</param>
     public static async Task WriteAsync<T>(
-        HttpContext http, IAsyncEnumerable<T> source, JsonTypeInfo<T> type, Func<Exception, T>? onFailure = null)
+        HttpContext http, IAsyncEnumerable<T> source, JsonTypeInfo<T> type, Func<Exception, T>? onFailure = null, bool beginsAtOnce = false)
     {
         await using var items = source.GetAsyncEnumerator(http.RequestAborted);
-        var more = await items.MoveNextAsync();
+        var more = !beginsAtOnce && await items.MoveNextAsync();
         http.Response.ContentType = ContentType;
         http.Response.Headers.CacheControl = "no-cache";
         await http.Response.StartAsync(http.RequestAborted);
+        if (beginsAtOnce)
+        {
+            await http.Response.BodyWriter.FlushAsync(http.RequestAborted);
+            more = await items.MoveNextAsync();
+        }
 
         var body = http.Response.BodyWriter;
         using var json = new Utf8JsonWriter(body);

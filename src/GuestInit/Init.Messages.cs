@@ -77,6 +77,7 @@ internal sealed partial class Init
             NetworkSetup.Apply(config.Network);
             _root.Enter();
             RootFileSystem.Furnish();
+            _volumes.Mount(config.Volumes);
             Machine.SetHostname(config.Hostname);
             EtcFiles.Write(config);
             _workloadGroup = ControlGroup.Create("workload");

@@ -29,6 +29,7 @@ internal sealed partial class Init : IGuestLinkEvents
     private readonly Children _children = new();
     private readonly PollSet _polls = new();
     private readonly RootFileSystem _root = new();
+    private readonly VolumeMounts _volumes = new();
     private readonly byte[] _buffer = new byte[64 * 1024];
     private readonly Dictionary<uint, GuestProcess> _execs = [];
     private readonly string _kernel;
@@ -165,6 +166,7 @@ internal sealed partial class Init : IGuestLinkEvents
         // They are killed, but not gone before they are reaped; one that cannot die must not keep the machine.
         for (var waited = 0; waited < 2000 && HasChildren(); waited += 10)
             Descriptors.Poll([], 10);
+        _volumes.Unmount();
         _root.MakeDurable();
         Machine.Reset();
         GuestConsole.Say("the machine could not be reset");

@@ -11,6 +11,7 @@ internal sealed class CapacityLedger
     private readonly Lock _lock = new();
     private readonly Dictionary<MachineId, NodeShare> _held = [];
     private readonly Dictionary<string, CapacityReservation> _reservations = [];
+    private readonly Dictionary<VolumeId, long> _volumes = [];
 
     public CapacityLedger(NodeShare total) => Total = total;
 
@@ -27,6 +28,33 @@ internal sealed class CapacityLedger
     {
         lock (_lock)
             _held[machine] = share;
+    }
+
+    /// <summary>Notes a volume that is there.</summary>
+    public void Set(VolumeId volume, long mib)
+    {
+        lock (_lock)
+            _volumes[volume] = mib;
+    }
+
+    /// <summary>Gives a volume this room instead of what it has, if it fits.</summary>
+    public bool TryHold(VolumeId volume, long mib, DateTimeOffset now, out string shortage)
+    {
+        lock (_lock)
+        {
+            var more = mib - _volumes.GetValueOrDefault(volume);
+            shortage = more <= 0 ? "" : Shortage(new NodeShare(0, 0, more, 0), Total - Sum(now, null, null));
+            if (shortage.Length > 0)
+                return false;
+            _volumes[volume] = mib;
+            return true;
+        }
+    }
+
+    public void Remove(VolumeId volume)
+    {
+        lock (_lock)
+            _volumes.Remove(volume);
     }
 
     public void Remove(MachineId machine)
@@ -96,7 +124,7 @@ internal sealed class CapacityLedger
 
     private NodeShare Sum(DateTimeOffset now, MachineId? exceptMachine, string? exceptReservation)
     {
-        var sum = default(NodeShare);
+        var sum = new NodeShare(0, 0, _volumes.Values.Sum(), 0);
         foreach (var (machine, share) in _held)
         {
             if (machine != exceptMachine)

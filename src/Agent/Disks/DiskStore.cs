@@ -40,6 +40,10 @@ internal sealed class DiskStore
         File.Move(path + TemporarySuffix, path, overwrite: true);
     }
 
+    /// <summary>Makes a disk larger and keeps what is on it; the guest grows the file system when it mounts it.</summary>
+    /// <exception cref="IOException">The disk is not there, or another error of the file system.</exception>
+    public void Grow(MachineId machine, long mib) => DurableFiles.SetLength(PathOf(machine), mib * 1024 * 1024);
+
     public bool Exists(MachineId machine) => File.Exists(PathOf(machine));
 
     public void Remove(MachineId machine)
@@ -85,10 +89,7 @@ internal sealed class DiskStore
         if (File.Exists(path))
             return path;
         var temporary = path + TemporarySuffix;
-        using (var file = File.OpenHandle(temporary, FileMode.Create, FileAccess.Write))
-            RandomAccess.SetLength(file, mib * 1024 * 1024);
-        // Nothing is reserved for root, who is the only user of the file system; tables stay holes until they are used.
-        await CommandRunner.RunCheckedAsync("mkfs.ext4", ["-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1", temporary]);
+        await Ext4Image.FormatAsync(temporary, mib);
         File.Move(temporary, path, overwrite: true);
         return path;
     }

@@ -20,6 +20,9 @@ internal static class GuestConfigs
         Root = Root,
         Workload = WorkloadPlan.Process(spec, image),
         HasStdin = spec.Stdin,
+        Volumes = spec.Mounts.Count == 0
+            ? null
+            : [.. spec.Mounts.Select((mount, i) => new VolumeConfig($"/dev/vd{(char)('c' + i)}", mount.Path, mount.ReadOnly))],
         Network = new NetworkConfig
         {
             Mac = network.Mac,

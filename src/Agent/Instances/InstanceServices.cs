@@ -14,6 +14,7 @@ internal sealed record InstanceServices(
     IImageStore Images,
     SharedNetwork Network,
     DiskStore Disks,
+    VolumeStore Volumes,
     LogStore Logs,
     TimeProvider Time,
     ILogger Logger)

@@ -14,7 +14,8 @@ namespace Ravel.Agent.Instances;
 /// How an instance comes to be, and is taken down again:
 /// <list type="number">
 /// <item><c>image</c>: the rootfs is in the store, and leased. Undo: the lease is given back.</item>
-/// <item><c>disk</c>: the machine has a writable disk for that image. Undo: nothing, the disk is the machine's and stays.</item>
+/// <item><c>disk</c>: the machine has a writable disk for that image, and its volumes are its own. Undo: the volumes are let go; the disk is
+/// the machine's and stays.</item>
 /// <item><c>network</c>: tap, route and rules. Undo: removed.</item>
 /// <item><c>launch</c>: the VMM runs. Undo: it is killed and everything of it removed.</item>
 /// </list>
@@ -46,7 +47,7 @@ internal sealed class StartWorkflow
         _machine = machine;
         Steps = new Workflow<StartContext>(
             new WorkflowStep<StartContext>(Image, EnsureImageAsync, ReleaseImageAsync),
-            new WorkflowStep<StartContext>(Disk, EnsureDiskAsync, _ => Task.CompletedTask),
+            new WorkflowStep<StartContext>(Disk, EnsureDiskAsync, ReleaseVolumesAsync),
             new WorkflowStep<StartContext>(Network, AttachAsync, DetachAsync),
             new WorkflowStep<StartContext>(Launch, LaunchAsync, DestroyVmmAsync));
     }
@@ -105,13 +106,28 @@ internal sealed class StartWorkflow
 
     private async Task<StartContext> EnsureDiskAsync(StartContext context, CancellationToken cancellationToken)
     {
+        await _services.Volumes.HoldAsync(context.Machine, VolumesOf(context.Spec));
         if (context.Facts.Memory is not null)
             return context;
         var wanted = new DiskRecord(context.Facts.ImageDigest!, _services.DiskMibOf(context.Spec));
-        if (context.Disk != wanted || !_services.Disks.Exists(context.Machine))
+        if (context.Disk?.ImageDigest != wanted.ImageDigest || !_services.Disks.Exists(context.Machine))
             await _services.Disks.MakeAsync(context.Machine, wanted.Mib);
+        else if (context.Disk.Mib < wanted.Mib)
+            _services.Disks.Grow(context.Machine, wanted.Mib);
+        else
+            wanted = context.Disk;
         return context with { Disk = wanted, Facts = context.Facts with { Disk = wanted } };
     }
+
+    /// <summary>Saved memory holds what has not been written to the volumes yet: they stay with it.</summary>
+    private Task ReleaseVolumesAsync(StartContext context)
+    {
+        if (context.Facts.Memory is null)
+            _services.Volumes.Release(context.Machine);
+        return Task.CompletedTask;
+    }
+
+    public static IEnumerable<VolumeId> VolumesOf(MachineSpec spec) => spec.Mounts.Select(mount => VolumeId.Parse(mount.VolumeId));
 
     private async Task<StartContext> AttachAsync(StartContext context, CancellationToken cancellationToken)
     {
@@ -151,6 +167,8 @@ internal sealed class StartWorkflow
                 [
                     new Drive("rootfs", image.RootfsPath, ReadOnly: true),
                     new Drive("disk", _services.Disks.PathOf(context.Machine), ReadOnly: false),
+                    .. context.Spec.Mounts.Select((mount, i) => new Drive(
+                        $"volume{i}", _services.Volumes.PathOf(VolumeId.Parse(mount.VolumeId)), mount.ReadOnly)),
                 ],
                 Networks = [new NetworkInterface("eth0", network.Tap, network.Mac)],
                 Cgroup = $"{_services.Options.Cgroup}/{id}",

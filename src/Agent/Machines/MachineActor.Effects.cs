@@ -30,6 +30,9 @@ internal sealed partial class MachineActor
         // After the workflow's first step the image is in use, whatever comes next.
         if (machine.Instance is { Facts.ImageDigest: { } digest, State: not (InstanceState.Ended or InstanceState.Destroying or InstanceState.Waiting) })
             _resources.Lease = TryLease(digest);
+        // Nobody else has asked yet.
+        if (machine.Instance is { State: not (InstanceState.Ended or InstanceState.Destroying or InstanceState.Waiting) } holder)
+            await HoldVolumesAsync(holder);
         SetTimer();
         await DoAsync(InstanceStates.Resume(machine));
     }

@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging;
+using Ravel.Agent.Guests;
 using Ravel.Agent.Instances;
 using Ravel.Agent.Logs;
 using Ravel.Contracts.Ids;
@@ -113,6 +114,19 @@ internal sealed partial class MachineActor
         {
             _resources.Lease?.Dispose();
             _resources.Lease = null;
+            _node.Services.Volumes.Release(Id);
+        }
+    }
+
+    private async Task HoldVolumesAsync(InstanceRecord instance)
+    {
+        try
+        {
+            await _node.Services.Volumes.HoldAsync(Id, StartWorkflow.VolumesOf(instance.Spec));
+        }
+        catch (InstanceException e)
+        {
+            _node.Services.Logger.LogError("Instance {Instance} runs without its volume: {Reason}", instance.Id, e.Message);
         }
     }
 

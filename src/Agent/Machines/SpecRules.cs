@@ -17,6 +17,7 @@ internal static class SpecRules
     private const int MaxPorts = 256;
     private const int MaxTotal = 2 * 1024 * 1024;
     private const int MaxHostname = 63;
+    private const int MaxMounts = 8;
 
     /// <exception cref="InstanceException"><c>invalid-request</c>, naming the member.</exception>
     public static void Check(MachineSpec? spec)
@@ -46,6 +47,7 @@ internal static class SpecRules
         Words("command", spec.Command?.Values);
         Environment(spec.Environment);
         Ports(spec.Ports);
+        Mounts(spec.Mounts);
         if (spec.Restart is { } restart && !Enum.IsDefined(restart.Kind))
             throw Invalid("restart.kind is unknown");
         if (spec.Stop is { } stop)
@@ -115,6 +117,21 @@ internal static class SpecRules
             if (variable.Value.Length > MaxVariable || variable.Value.Contains('\0'))
                 throw Invalid($"environment variable {variable.Name} is over-long or has a NUL in it");
         }
+    }
+
+    private static void Mounts(IReadOnlyCollection<VolumeMount> mounts)
+    {
+        if (mounts.Count > MaxMounts)
+            throw Invalid($"mounts has more than {MaxMounts} entries");
+        foreach (var mount in mounts)
+        {
+            if (!Contracts.Ids.VolumeId.TryParse(mount.VolumeId, out _))
+                throw Invalid("mounts.volume_id is not a volume id");
+            if (mount.Path.Length is < 2 or > MaxText || mount.Path[0] != '/' || mount.Path.Any(char.IsControl))
+                throw Invalid("mounts.path must be an absolute path other than /");
+        }
+        if (mounts.DistinctBy(mount => mount.VolumeId).Count() != mounts.Count || mounts.DistinctBy(mount => mount.Path).Count() != mounts.Count)
+            throw Invalid("mounts names a volume or a path twice");
     }
 
     private static void Ports(IReadOnlyCollection<PublishedPort> ports)

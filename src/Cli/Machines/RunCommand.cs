@@ -34,6 +34,7 @@ internal static class RunCommand
                     throw CliException.Usage("run", "standard input is not a terminal", "leave out -t");
                 var request = options.Request(session, skipLaunch: false);
                 await PullAsync(session, request.Config);
+                await options.EnsureVolumesAsync(session);
                 // Not cancelled by a signal: half a creation would leave a machine that nobody knows of.
                 var machine = await session.Api.CreateMachineAsync(options.AppOf(session), request, CancellationToken.None);
                 if (!session.Get(detach))
@@ -90,6 +91,7 @@ internal static class RunCommand
             {
                 var request = options.Request(session, skipLaunch: true);
                 await PullAsync(session, request.Config);
+                await options.EnsureVolumesAsync(session);
                 var machine = await session.Api.CreateMachineAsync(options.AppOf(session), request, CancellationToken.None);
                 if (session.Json)
                     JsonOutput.Document(session.Terminal, machine);

@@ -30,6 +30,9 @@ internal sealed class RunOptions
     public Option<PortConfig[]> Publish { get; } = CliOptions.ParsedMany(
         "--publish", "[IP:]HOST:GUEST[/udp]", "Make a port of the guest reachable through the host", Values.Port, "-p");
 
+    public Option<MountConfig[]> Volume { get; } = CliOptions.ParsedMany(
+        "--volume", "NAME:/PATH[:ro]", "Mount a volume, made if absent", Values.Mount, "-v");
+
     public Option<bool> Remove { get; } = CliOptions.Flag("--rm", "Remove the machine when its workload has ended");
 
     public Option<string?> Pull { get; } = CliOptions.OneOf("--pull", "When to ask the registry (default missing)", "missing", "always", "never");
@@ -70,7 +73,8 @@ internal sealed class RunOptions
     {
         foreach (var option in new Option[]
         {
-            Name, App, Cpus, Memory, Disk, Kernel, Env, EnvFile, Publish, Remove, Pull, Restart, Entrypoint, User, WorkingDirectory, Interactive, Tty,
+            Name, App, Cpus, Memory, Disk, Kernel, Env, EnvFile, Publish, Volume, Remove, Pull, Restart, Entrypoint, User,
+            WorkingDirectory, Interactive, Tty,
             StopSignal, StopTimeout, Label,
         })
         {
@@ -97,9 +101,24 @@ internal sealed class RunOptions
             StopConfig = Stop(session),
             Metadata = Labels(session),
             PublishedPorts = session.Get(Publish) is { Length: > 0 } ports ? ports : null,
+            Mounts = session.Get(Volume) is { Length: > 0 } mounts ? mounts : null,
             PullPolicy = session.Get(Pull),
         },
     };
+
+    /// <summary>Makes the volumes that are named and not there yet, as docker does.</summary>
+    public async Task EnsureVolumesAsync(Session session)
+    {
+        if (session.Get(Volume) is not { Length: > 0 } mounts)
+            return;
+        var app = AppOf(session);
+        var there = await session.Api.ListVolumesAsync(session.Cancelled);
+        foreach (var name in mounts.Select(mount => mount.Volume!))
+        {
+            if (!there.Any(volume => volume.App == app && (volume.Name == name || volume.Id.Value == name)))
+                await session.Api.CreateVolumeAsync(app, new CreateVolumeRequest { Name = name }, CancellationToken.None);
+        }
+    }
 
     private GuestSize? Guest(Session session) =>
         session.Get(Cpus) is null && session.Get(Memory) is null && session.Get(Disk) is null && session.Get(Kernel) is null

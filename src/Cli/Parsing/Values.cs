@@ -30,6 +30,19 @@ internal static class Values
         return (int)Math.Ceiling(mebibytes);
     }
 
+    /// <summary>A volume at a path: <c>NAME:/path</c>, with <c>:ro</c> behind it for reading only.</summary>
+    public static MountConfig Mount(string text)
+    {
+        var parts = text.Split(':');
+        if (parts.Length is not (2 or 3) || parts[0].Length == 0 || (parts.Length == 3 && parts[2] is not ("ro" or "rw")))
+            throw new FormatException($"'{text}' is not a volume; write NAME:/path or NAME:/path:ro");
+        if (parts[0][0] is '/' or '.' or '~')
+            throw new FormatException($"'{parts[0]}' is a path of this host, which a microVM cannot mount; write the name of a volume");
+        if (!parts[1].StartsWith('/') || parts[1].Length < 2)
+            throw new FormatException($"'{parts[1]}' is not an absolute path in the guest");
+        return new MountConfig { Volume = parts[0], Path = parts[1], ReadOnly = parts.Length == 3 && parts[2] == "ro" ? true : null };
+    }
+
     /// <summary>A duration: <c>10</c> (seconds), <c>1.5s</c>, <c>250ms</c>, <c>1h30m</c>.</summary>
     public static TimeSpan Duration(string text)
     {

@@ -39,6 +39,12 @@ public sealed record Machine
     /// <summary>Ravel's addition: grows with every change of configuration or desired state.</summary>
     public required long Generation { get; init; }
 
+    /// <summary>Of the lease that <c>lease_ttl</c> asked for when it was made; shown this once.</summary>
+    public string? Nonce { get; init; }
+
+    /// <summary>Ravel's addition: when the workload of the last instance was seen running.</summary>
+    public DateTimeOffset? StartedAt { get; init; }
+
     /// <summary>Ravel's addition: how the last instance ended.</summary>
     public MachineExit? Exit { get; init; }
 
@@ -79,6 +85,9 @@ public sealed record MachineEvent
 {
     public required string Id { get; init; }
 
+    /// <summary>Ravel's addition.</summary>
+    public MachineId? MachineId { get; init; }
+
     /// <summary>launch, start, exit, stop, fail, restart, suspend, resume, destroy, update, …: new ones may come.</summary>
     public required string Type { get; init; }
 
@@ -106,6 +115,9 @@ public sealed record MachineConfig
     public StopConfig? StopConfig { get; init; }
     public IReadOnlyDictionary<string, string>? Metadata { get; init; }
 
+    /// <summary>Volumes of its app, at most 8.</summary>
+    public IReadOnlyList<MountConfig>? Mounts { get; init; }
+
     /// <summary>Ravel's addition: ports of the host that lead to the machine.</summary>
     public IReadOnlyList<PortConfig>? PublishedPorts { get; init; }
 
@@ -113,7 +125,7 @@ public sealed record MachineConfig
     public string? PullPolicy { get; init; }
 
     /// <summary>
-    /// What else a client sent. The server refuses members that would change what runs (<c>mounts</c>, <c>services</c>, …) and
+    /// What else a client sent. The server refuses members that would change what runs (<c>services</c>, <c>checks</c>, …) and
     /// drops the others.
     /// </summary>
     [JsonExtensionData]
@@ -170,6 +182,17 @@ public sealed record StopConfig
 {
     public string? Signal { get; init; }
     public int? Timeout { get; init; }
+}
+
+/// <summary>A volume at a path of the guest. One of <c>Volume</c> (its id or name) and <c>Name</c> (its name) says which.</summary>
+public sealed record MountConfig
+{
+    public string? Volume { get; init; }
+    public string? Name { get; init; }
+    public required string Path { get; init; }
+
+    /// <summary>Ravel's addition.</summary>
+    public bool? ReadOnly { get; init; }
 }
 
 /// <summary>Ports are 1–65535; <c>HostAddress</c> is an IPv4 address of the host, absent for all of them.</summary>

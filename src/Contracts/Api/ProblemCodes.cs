@@ -23,6 +23,11 @@ public static class ProblemCodes
     public const string AppNotEmpty = "app-not-empty";
     public const string NamespaceNotEmpty = "namespace-not-empty";
     public const string ImageInUse = "image-in-use";
+    public const string VolumeNotFound = "volume-not-found";
+    public const string VolumeInUse = "volume-in-use";
+    public const string LeaseHeld = "lease-held";
+    public const string LeaseNotFound = "lease-not-found";
+    public const string IdempotencyMismatch = "idempotency-mismatch";
     public const string PortTaken = "port-taken";
     public const string InsufficientCapacity = "insufficient-capacity";
     public const string ImageDamaged = "image-damaged";
@@ -46,13 +51,13 @@ public static class ProblemCodes
         InvalidRequest or MalformedJson => 400,
         Unauthorized => 401,
         Forbidden => 403,
-        NotFound or AppNotFound or MachineNotFound or NamespaceNotFound or ImageNotFound or KernelNotFound => 404,
+        NotFound or AppNotFound or MachineNotFound or NamespaceNotFound or ImageNotFound or VolumeNotFound or LeaseNotFound or KernelNotFound => 404,
         MethodNotAllowed => 405,
         Timeout => 408,
-        NameTaken or IllegalState or AppNotEmpty or NamespaceNotEmpty or ImageInUse or ImageDamaged or PortTaken or KernelInUse => 409,
+        NameTaken or IllegalState or AppNotEmpty or NamespaceNotEmpty or ImageInUse or VolumeInUse or LeaseHeld or ImageDamaged or PortTaken or KernelInUse => 409,
         PayloadTooLarge => 413,
         UnsupportedMediaType => 415,
-        ImageInvalid or ImagePullFailed or RegistryUnauthorized or KernelInvalid or KernelBuildFailed => 422,
+        IdempotencyMismatch or ImageInvalid or ImagePullFailed or RegistryUnauthorized or KernelInvalid or KernelBuildFailed => 422,
         InsufficientCapacity or NodeUnavailable or DiskFull => 503,
         _ => 500,
     };

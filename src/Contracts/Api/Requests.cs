@@ -28,6 +28,9 @@ public sealed record CreateMachineRequest
 
     /// <summary>Create without starting.</summary>
     public bool SkipLaunch { get; init; }
+
+    /// <summary>Seconds: take a lease on the new machine, whose nonce is in the answer.</summary>
+    public int? LeaseTtl { get; init; }
 }
 
 public sealed record StopMachineRequest
@@ -49,6 +52,23 @@ public sealed class NumberOrTextConverter : JsonConverter<string>
 
     public override void Write(Utf8JsonWriter writer, string value, JsonSerializerOptions options) => writer.WriteStringValue(value);
 }
+
+/// <summary>Asks for, or prolongs, the sole right to change a machine.</summary>
+public sealed record LeaseRequest
+{
+    /// <summary>Seconds, 1–86400, default 30.</summary>
+    public int? Ttl { get; init; }
+    public string? Description { get; init; }
+}
+
+/// <summary>As the Fly Machines API wraps it.</summary>
+public sealed record LeaseResponse(string Status, MachineLease Data);
+
+/// <param name="Nonce">What the holder sends as <c>fly-machine-lease-nonce</c>; only shown to the holder.</param>
+/// <param name="ExpiresAt">Unix seconds.</param>
+/// <param name="Owner">Id of the token that took it.</param>
+/// <param name="Description">What the holder said.</param>
+public sealed record MachineLease(string? Nonce, long ExpiresAt, string Owner, string? Description);
 
 public sealed record SignalRequest
 {
@@ -363,6 +383,14 @@ public sealed record ClientConfig
 [JsonSerializable(typeof(Machine))]
 [JsonSerializable(typeof(IReadOnlyList<Machine>))]
 [JsonSerializable(typeof(IReadOnlyList<MachineEvent>))]
+[JsonSerializable(typeof(MachineEvent))]
+[JsonSerializable(typeof(LeaseRequest))]
+[JsonSerializable(typeof(LeaseResponse))]
+[JsonSerializable(typeof(Volume))]
+[JsonSerializable(typeof(IReadOnlyList<Volume>))]
+[JsonSerializable(typeof(CreateVolumeRequest))]
+[JsonSerializable(typeof(ExtendVolumeRequest))]
+[JsonSerializable(typeof(ExtendVolumeResponse))]
 [JsonSerializable(typeof(StopMachineRequest))]
 [JsonSerializable(typeof(SignalRequest))]
 [JsonSerializable(typeof(Acknowledgement))]

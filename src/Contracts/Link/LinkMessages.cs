@@ -101,6 +101,9 @@ public sealed record GuestConfig
 
     public required ProcessConfig Workload { get; init; }
 
+    /// <summary>Volumes, mounted in this order over the root.</summary>
+    public IReadOnlyList<VolumeConfig>? Volumes { get; init; }
+
     /// <summary>
     /// The host feeds the workload's standard input over stream 3, in every session from offset 0. Otherwise it is /dev/null
     /// (or a silent terminal).
@@ -118,6 +121,9 @@ public sealed record GuestConfig
 
 /// <summary>A read-only EROFS device overlaid with a writable ext4 one.</summary>
 public sealed record RootConfig(string ReadOnlyDevice, string? WritableDevice);
+
+/// <summary>An ext4 device at an absolute path, which is made if missing.</summary>
+public sealed record VolumeConfig(string Device, string Path, bool ReadOnly);
 
 /// <summary>A process in the guest, resolved against the image's configuration except for names only the guest knows.</summary>
 public sealed record ProcessConfig

@@ -57,6 +57,9 @@ internal sealed class AppStore(Database database, TimeProvider time)
                     throw new ProblemException(
                         ProblemCodes.AppNotEmpty, $"App '{name}' still has {machines} machines; destroy them first, or delete it with force=true.");
                 }
+                var volumes = await db.Volumes.CountAsync(v => v.AppId == row.Id, cancellationToken);
+                if (volumes > 0)
+                    throw new ProblemException(ProblemCodes.AppNotEmpty, $"App '{name}' still has {volumes} volumes or snapshots; delete them first.");
                 db.Apps.Remove(row);
             },
             cancellationToken);

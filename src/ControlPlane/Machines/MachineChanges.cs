@@ -10,6 +10,9 @@ internal sealed class MachineChanges
     private readonly Dictionary<string, List<Subscription>> _subscriptions = [];
     private readonly Lock _lock = new();
 
+    /// <summary>Subscribes to every machine.</summary>
+    public const string Every = "";
+
     public Subscription Subscribe(string machineId)
     {
         var subscription = new Subscription(this, machineId);
@@ -28,6 +31,8 @@ internal sealed class MachineChanges
         lock (_lock)
         {
             foreach (var subscription in _subscriptions.GetValueOrDefault(machineId) ?? [])
+                subscription.Wakeup.Set();
+            foreach (var subscription in _subscriptions.GetValueOrDefault(Every) ?? [])
                 subscription.Wakeup.Set();
         }
     }

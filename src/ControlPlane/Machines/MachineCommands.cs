@@ -11,17 +11,24 @@ namespace Ravel.ControlPlane.Machines;
 /// node first, because only the node knows whether it fits, and the caller deserves that answer.
 /// </summary>
 internal sealed class MachineCommands(
-    MachineStore machines, MachineChanges changes, MachineReconciler reconciler, Placer placer, KernelPins kernels, TimeProvider time)
+    MachineStore machines, IdempotencyKeys keys, MachineChanges changes, MachineReconciler reconciler, Placer placer, KernelPins kernels,
+    TimeProvider time)
 {
     private const int NameAttempts = 5;
 
-    public async Task<Machine> CreateAsync(string tenant, string app, CreateMachineRequest request, CancellationToken cancellationToken)
+    /// <param name="key">Of the caller; a request that was carried out already is answered with the machine it made.</param>
+    public async Task<Machine> CreateAsync(
+        string tenant, string app, CreateMachineRequest request, string owner, IdempotencyKey? key, CancellationToken cancellationToken)
     {
         if (request.Config is null)
             throw ProblemException.Invalid("config must be an object with an image.");
         MachineConfigRules.Check(request.Config);
         if (request.Name is not null)
             Names.Check("name", request.Name);
+        MachineLeases.CheckSeconds("lease_ttl", request.LeaseTtl);
+        using var turn = await keys.EnterAsync(key, cancellationToken);
+        if (key is not null && await keys.FindAsync(key, cancellationToken) is { } made)
+            return await machines.ShowAsync(new MachineKey(tenant, app, made), cancellationToken);
         await machines.CheckNewAsync(tenant, app, request.Name, cancellationToken);
         request = request with { Config = await kernels.PinAsync(request.Config, cancellationToken) };
 
@@ -36,7 +43,7 @@ internal sealed class MachineCommands(
             {
                 // From here on the caller's going away changes nothing: what is reserved is used.
                 var machine = await machines.InsertAsync(
-                    tenant, app, appId => NewRow(id, appId, tenant, request, allocation), CancellationToken.None);
+                    tenant, app, appId => NewRow(id, appId, tenant, request, owner, allocation), key, CancellationToken.None);
                 Changed(id);
                 return machine;
             }
@@ -92,6 +99,31 @@ internal sealed class MachineCommands(
         Changed(current.Row.Id);
         return await machines.ShowAsync(key, cancellationToken);
     }
+
+    public async Task<LeaseResponse> LeaseAsync(MachineKey key, LeaseRequest? request, string owner, CancellationToken cancellationToken)
+    {
+        MachineLeases.CheckSeconds("ttl", request?.Ttl);
+        if (request?.Description is { Length: > MachineLeases.MaxDescription })
+            throw ProblemException.Invalid($"description must be at most {MachineLeases.MaxDescription} characters.");
+        var (machine, _) = await machines.ChangeAsync(
+            key,
+            "update",
+            (row, now) => MachineLeases.Take(row, owner, request?.Ttl ?? MachineLeases.DefaultSeconds, request?.Description, now),
+            cancellationToken);
+        return MachineLeases.Shown(machine.Row, withNonce: true);
+    }
+
+    /// <exception cref="ProblemException"><c>lease-not-found</c>.</exception>
+    public async Task<LeaseResponse> ShowLeaseAsync(MachineKey key, CancellationToken cancellationToken)
+    {
+        var (row, _) = await machines.GetAsync(key, cancellationToken);
+        return MachineLeases.IsHeld(row, time.GetUtcNow())
+            ? MachineLeases.Shown(row, withNonce: key.Nonce == row.LeaseNonce)
+            : throw new ProblemException(ProblemCodes.LeaseNotFound, $"Nobody has a lease on machine {row.Id} ({row.Name}).");
+    }
+
+    public Task ReleaseLeaseAsync(MachineKey key, CancellationToken cancellationToken) =>
+        machines.ChangeAsync(key, "update", (row, _) => MachineLeases.Release(row), cancellationToken);
 
     /// <summary>Metadata is not part of what runs: it changes without a new generation.</summary>
     public async Task ChangeMetadataAsync(MachineKey key, Action<Dictionary<string, string>> change, CancellationToken cancellationToken)
@@ -154,11 +186,11 @@ internal sealed class MachineCommands(
         changes.Notify(id);
     }
 
-    private MachineRow NewRow(string id, string appId, string tenant, CreateMachineRequest request, Allocation allocation)
+    private MachineRow NewRow(string id, string appId, string tenant, CreateMachineRequest request, string owner, Allocation allocation)
     {
         var now = time.GetUtcNow();
         var name = request.Name ?? MachineNames.New();
-        return new MachineRow
+        var row = new MachineRow
         {
             Id = id,
             AppId = appId,
@@ -173,5 +205,8 @@ internal sealed class MachineCommands(
             NodeId = allocation.NodeId,
             ReservationId = allocation.ReservationId.Length == 0 ? null : allocation.ReservationId,
         };
+        if (request.LeaseTtl is { } seconds)
+            MachineLeases.Take(row, owner, seconds, null, now);
+        return row;
     }
 }

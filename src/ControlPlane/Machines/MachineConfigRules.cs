@@ -20,12 +20,13 @@ internal static class MachineConfigRules
     public const int MaxMetadataKey = 128;
     public const int MaxMetadataValue = 4096;
     private const int MaxPorts = 64;
+    private const int MaxMounts = 8;
     private const int MaxStopSeconds = 3600;
     private const int MaxKernelReference = 256;
 
     /// <summary>Members of the Fly API that change what runs. Dropping one silently would run something else than asked for.</summary>
     private static readonly string[] NotYet =
-        ["mounts", "services", "checks", "files", "processes", "containers", "schedule", "statics", "volumes"];
+        ["services", "checks", "files", "processes", "containers", "schedule", "statics", "volumes"];
 
     /// <exception cref="ProblemException">The first rule that is broken.</exception>
     public static void Check(MachineConfig config)
@@ -47,6 +48,7 @@ internal static class MachineConfigRules
             throw Broken("stop_config.signal", "must be a signal such as SIGTERM or 15");
         CheckRange("stop_config.timeout", config.StopConfig?.Timeout, 0, MaxStopSeconds);
         CheckMetadata(config.Metadata);
+        CheckMounts(config.Mounts);
         CheckPorts(config.PublishedPorts);
         CheckOneOf("pull_policy", config.PullPolicy, "missing", "always", "never");
     }
@@ -178,6 +180,29 @@ internal static class MachineConfigRules
                 throw Broken($"{at}.host_address", "must be an IP address");
             if (!taken.Add((port.Protocol ?? "tcp", port.HostAddress ?? "", port.HostPort)))
                 throw Broken($"{at}.host_port", "is published twice");
+        }
+    }
+
+    private static void CheckMounts(IReadOnlyList<MountConfig>? mounts)
+    {
+        if (mounts is null)
+            return;
+        if (mounts.Count > MaxMounts)
+            throw Broken("mounts", $"has more than {MaxMounts} volumes");
+        for (var i = 0; i < mounts.Count; i++)
+        {
+            var at = $"mounts[{i}]";
+            if (mounts[i] is not { } mount)
+                throw Broken(at, "must be an object");
+            if (string.IsNullOrEmpty(mount.Volume ?? mount.Name))
+                throw Broken($"{at}.volume", "must name a volume of the app");
+            if (mount.Path is null || mount.Path.Length is < 2 or > 4096 || mount.Path[0] != '/' || mount.Path.Any(char.IsControl))
+                throw Broken($"{at}.path", "must be an absolute path other than /");
+            for (var j = 0; j < i; j++)
+            {
+                if (mounts[j].Path == mount.Path || (mounts[j].Volume ?? mounts[j].Name) == (mount.Volume ?? mount.Name))
+                    throw Broken(at, "names a volume or a path twice");
+            }
         }
     }
 

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.HttpResults;
@@ -17,12 +18,12 @@ internal static class MachineEndpoints
 {
     private const int DefaultWaitSeconds = 60;
     private const int MaxWaitSeconds = 3600;
-    private const int DefaultEvents = 50;
-    private const int MaxEvents = 200;
+    private const int MaxPage = 1000;
     private const string MetadataFilter = "metadata.";
 
     public static IServiceCollection AddMachines(this IServiceCollection services) => services
         .AddSingleton<MachineStore>()
+        .AddSingleton<IdempotencyKeys>()
         .AddSingleton<MachineChanges>()
         .AddSingleton<KernelPins>()
         .AddSingleton<MachineCommands>()
@@ -46,17 +47,20 @@ internal static class MachineEndpoints
         machine.MapPost("/restart", RestartAsync).WithSummary("Stop a machine and start it again.");
         machine.MapPost("/signal", SignalAsync).WithSummary("Send a signal to a machine's workload.");
         machine.MapGet("/wait", WaitAsync).WithSummary("Wait until a machine is in a state.");
-        machine.MapGet("/events", EventsAsync).WithSummary("List what happened to a machine, newest first.");
+        machine.MapGet("/lease", LeaseOfAsync).WithSummary("Show who holds a machine's lease.");
+        machine.MapPost("/lease", LeaseAsync).WithSummary("Take a machine's lease, or prolong it: for its time only who sends the nonce changes the machine.");
+        machine.MapDelete("/lease", ReleaseAsync).WithSummary("Give a machine's lease back.");
         machine.MapGet("/metadata", MetadataAsync).WithSummary("Show a machine's metadata.");
         machine.MapPost("/metadata/{key}", SetMetadataAsync).WithSummary("Set one key of a machine's metadata.");
         machine.MapDelete("/metadata/{key}", DeleteMetadataAsync).WithSummary("Remove one key of a machine's metadata.");
+        v1.MapEvents(machine);
         machine.MapLogs();
         machine.MapExec();
         machine.MapArchive();
     }
 
     /// <summary>The machine that a path means, for this caller.</summary>
-    public static MachineKey Key(HttpContext http, string app, string id) => new(http.Tenant(), app, id);
+    public static MachineKey Key(HttpContext http, string app, string id) => new(http.Tenant(), app, id, http.Request.Headers[MachineLeases.Header].FirstOrDefault());
 
     private static Task<Ok<IReadOnlyList<Machine>>> ListAllAsync(
         HttpContext http, MachineStore machines, [FromQuery(Name = "include_deleted")] bool? includeDeleted) =>
@@ -68,7 +72,15 @@ internal static class MachineEndpoints
 
     private static async Task<Ok<IReadOnlyList<Machine>>> ShowAllAsync(HttpContext http, MachineStore machines, string? app, bool? withDestroyed)
     {
-        var stored = await machines.ListAsync(http.Tenant(), app, withDestroyed ?? false, http.RequestAborted);
+        var limit = PageSize(http);
+        var after = ListCursor.Parse(http.Request.Query["cursor"]);
+        // One more than is shown tells whether there is another page.
+        var stored = await machines.ListAsync(http.Tenant(), app, withDestroyed ?? false, http.RequestAborted, after, limit + 1);
+        if (stored.Count > limit)
+        {
+            stored.RemoveAt(stored.Count - 1);
+            http.Response.Headers[ListCursor.Header] = new ListCursor(stored[^1].Row.CreatedAt, stored[^1].Row.Id).ToString();
+        }
         var region = http.Request.Query["region"].ToString();
         var wanted = http.Request.Query
             .Where(q => q.Key.StartsWith(MetadataFilter, StringComparison.Ordinal))
@@ -82,9 +94,37 @@ internal static class MachineEndpoints
         return TypedResults.Ok(shown);
     }
 
+    /// <summary>A page may show fewer machines than it has room for: filters come after it is read.</summary>
+    private static int? PageSize(HttpContext http)
+    {
+        var text = http.Request.Query["limit"].ToString();
+        if (text.Length == 0)
+            return null;
+        return int.TryParse(text, out var limit) && limit is >= 1 and <= MaxPage
+            ? limit
+            : throw ProblemException.Invalid($"limit must be 1 to {MaxPage}.");
+    }
+
     private static async Task<Ok<Machine>> CreateAsync(
-        string app, CreateMachineRequest request, HttpContext http, MachineCommands commands) =>
-        TypedResults.Ok(await commands.CreateAsync(http.Tenant(), app, request, http.RequestAborted));
+        string app, CreateMachineRequest request, HttpContext http, MachineCommands commands)
+    {
+        var body = JsonSerializer.SerializeToUtf8Bytes(request, ApiJson.Default.CreateMachineRequest);
+        var key = IdempotencyKey.Of(http, http.Tenant(), $"POST {http.Request.Path}", body);
+        return TypedResults.Ok(await commands.CreateAsync(http.Tenant(), app, request, http.Caller().TokenId, key, http.RequestAborted));
+    }
+
+    private static async Task<Ok<LeaseResponse>> LeaseOfAsync(string app, string id, HttpContext http, MachineCommands commands) =>
+        TypedResults.Ok(await commands.ShowLeaseAsync(Key(http, app, id), http.RequestAborted));
+
+    private static async Task<Ok<LeaseResponse>> LeaseAsync(
+        string app, string id, [FromBody] LeaseRequest? request, HttpContext http, MachineCommands commands) =>
+        TypedResults.Ok(await commands.LeaseAsync(Key(http, app, id), request, http.Caller().TokenId, http.RequestAborted));
+
+    private static async Task<Ok<Acknowledgement>> ReleaseAsync(string app, string id, HttpContext http, MachineCommands commands)
+    {
+        await commands.ReleaseLeaseAsync(Key(http, app, id), http.RequestAborted);
+        return TypedResults.Ok(new Acknowledgement(true));
+    }
 
     private static async Task<Ok<Machine>> GetAsync(string app, string id, HttpContext http, MachineStore machines) =>
         TypedResults.Ok(await machines.ShowAsync(Key(http, app, id), http.RequestAborted));
@@ -146,15 +186,6 @@ internal static class MachineEndpoints
         var instance = string.IsNullOrEmpty(instanceId) ? null : instanceId;
         await waits.WaitAsync(Key(http, app, id), wanted, instance, limit, http.RequestAborted);
         return TypedResults.Ok(new Acknowledgement(true));
-    }
-
-    private static async Task<Ok<IReadOnlyList<MachineEvent>>> EventsAsync(
-        string app, string id, int? limit, HttpContext http, MachineStore machines)
-    {
-        if (limit is < 1 or > MaxEvents)
-            throw ProblemException.Invalid($"limit must be 1 to {MaxEvents}.");
-        IReadOnlyList<MachineEvent> events = await machines.EventsAsync(Key(http, app, id), limit ?? DefaultEvents, http.RequestAborted);
-        return TypedResults.Ok(events);
     }
 
     private static async Task<Ok<IReadOnlyDictionary<string, string>>> MetadataAsync(string app, string id, HttpContext http, MachineStore machines)

@@ -17,6 +17,7 @@ namespace Ravel.ControlPlane.Machines;
 internal sealed class MachineReconciler : BackgroundService
 {
     private readonly MachineStore _machines;
+    private readonly IdempotencyKeys _keys;
     private readonly MachineChanges _changes;
     private readonly NodeConnection _node;
     private readonly ControlPlaneOptions _options;
@@ -27,13 +28,14 @@ internal sealed class MachineReconciler : BackgroundService
 
     public MachineReconciler(
         MachineStore machines,
+        IdempotencyKeys keys,
         MachineChanges changes,
         NodeConnection node,
         ControlPlaneOptions options,
         TimeProvider time,
         ILogger<MachineReconciler> log)
     {
-        (_machines, _changes, _node, _options, _time, _log) = (machines, changes, node, options, time, log);
+        (_machines, _keys, _changes, _node, _options, _time, _log) = (machines, keys, changes, node, options, time, log);
         // A push that failed waits for the sweep or for the node to come back: both are near, and neither stampedes.
         _mailboxes = new KeyedMailboxes<string>(1, PushAsync, (id, e) => _log.LogWarning(e, "Machine {Machine} could not be pushed to its node", id));
         _sweep = new ReconcilerLoop(SweepAsync, options.SweepInterval, BackoffPolicy.Default, time, e => _log.LogError(e, "The sweep over machines failed"));
@@ -61,6 +63,7 @@ internal sealed class MachineReconciler : BackgroundService
     {
         foreach (var id in await _machines.PendingAsync(cancellationToken))
             _mailboxes.Signal(id);
+        await _keys.ForgetAsync(cancellationToken);
         await _machines.ForgetAsync(_time.GetUtcNow() - _options.DestroyedRetention, cancellationToken);
     }
 

@@ -22,6 +22,8 @@ internal static class MachineReports
         row.ObservedState = state;
         row.ObservedGeneration = Math.Max(row.ObservedGeneration, (long)status.ObservedGeneration);
         row.AcceptedGeneration = Math.Max(row.AcceptedGeneration, (long)status.Generation);
+        if (report.Type == "start")
+            row.StartedAt = report.At?.ToDateTimeOffset() ?? now;
         if (state == MachineStates.Started)
             row.StartedGeneration = Math.Max(row.StartedGeneration, (long)status.ObservedGeneration);
         var exit = Exit(status.Exit);

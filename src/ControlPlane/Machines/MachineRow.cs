@@ -45,6 +45,15 @@ internal sealed class MachineRow
 
     public string? ReservationId { get; set; }
 
+    /// <summary>Of the lease, if there is one that has not expired.</summary>
+    public string? LeaseNonce { get; set; }
+
+    public string? LeaseOwner { get; set; }
+
+    public string? LeaseDescription { get; set; }
+
+    public DateTimeOffset? LeaseExpiresAt { get; set; }
+
     // --- What was heard of it -----------------------------------------------------------------------------------------------
 
     /// <summary>The newest generation its node has in its journal.</summary>
@@ -62,6 +71,9 @@ internal sealed class MachineRow
     public string? ObservedState { get; set; }
 
     public string? InstanceId { get; set; }
+
+    /// <summary>When the workload of the last instance was seen running.</summary>
+    public DateTimeOffset? StartedAt { get; set; }
 
     public string? ImageDigest { get; set; }
 

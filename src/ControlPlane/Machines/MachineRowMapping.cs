@@ -62,6 +62,7 @@ internal static class MachineRowMapping
             CreatedAt = row.CreatedAt,
             UpdatedAt = row.UpdatedAt,
             Config = config,
+            StartedAt = row.StartedAt,
             Events = events?.Select(Shown).ToList() ?? [],
             Generation = row.Generation,
             Exit = ReadExit(row.Exit),
@@ -72,6 +73,7 @@ internal static class MachineRowMapping
     public static MachineEvent Shown(this MachineEventRow row) => new()
     {
         Id = row.Sequence.ToString(System.Globalization.CultureInfo.InvariantCulture),
+        MachineId = MachineId.Parse(row.MachineId),
         Type = row.Type,
         Status = row.Status,
         Source = row.Source,

@@ -68,6 +68,8 @@ internal static class MachineSpecs
         };
         foreach (var (name, value) in config.Env ?? new Dictionary<string, string>())
             spec.Environment.Add(new Rpc.EnvironmentVariable { Name = name, Value = value });
+        foreach (var mount in config.Mounts ?? [])
+            spec.Mounts.Add(new Rpc.VolumeMount { VolumeId = mount.Volume, Path = mount.Path, ReadOnly = mount.ReadOnly ?? false });
         foreach (var port in config.PublishedPorts ?? [])
         {
             spec.Ports.Add(new Rpc.PublishedPort

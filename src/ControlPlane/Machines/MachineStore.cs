@@ -5,6 +5,7 @@ using Ravel.ControlPlane.Apps;
 using Ravel.ControlPlane.Events;
 using Ravel.ControlPlane.Problems;
 using Ravel.ControlPlane.Storage;
+using Ravel.ControlPlane.Volumes;
 using Rpc = Ravel.Contracts.Node;
 
 namespace Ravel.ControlPlane.Machines;
@@ -13,9 +14,13 @@ namespace Ravel.ControlPlane.Machines;
 internal sealed record StoredMachine(MachineRow Row, string App);
 
 /// <summary>Which machine a caller means, always inside one namespace. <paramref name="Id"/>: its id, or its name while it lives.</summary>
-internal sealed record MachineKey(string Tenant, string App, string Id);
+/// <param name="Tenant">The namespace.</param>
+/// <param name="App">Its app.</param>
+/// <param name="Id">The machine's id or name.</param>
+/// <param name="Nonce">Of the lease the caller says to hold.</param>
+internal sealed record MachineKey(string Tenant, string App, string Id, string? Nonce = null);
 
-internal sealed class MachineStore(Database database, TimeProvider time)
+internal sealed class MachineStore(Database database, IdempotencyKeys keys, TimeProvider time)
 {
     private const int ShownEvents = 20;
 
@@ -35,29 +40,34 @@ internal sealed class MachineStore(Database database, TimeProvider time)
 
     /// <summary>A machine with its newest events, newest first.</summary>
     public Task<Machine> ShowAsync(MachineKey key, CancellationToken cancellationToken) =>
+        database.ReadAsync(db => ShowAsync(db, key, cancellationToken), cancellationToken);
+
+    /// <summary>Newest first.</summary>
+    public Task<List<MachineEvent>> NewestEventsAsync(string tenant, string? machine, int limit, CancellationToken cancellationToken) =>
         database.ReadAsync(
-            async db =>
-            {
-                var (row, app) = await FindAsync(db, key, cancellationToken);
-                var events = await EventsOf(db, row.Id, ShownEvents).ToListAsync(cancellationToken);
-                return row.Shown(app, events);
-            },
+            async db => (await EventsIn(db, tenant, machine).OrderByDescending(e => e.Sequence).Take(limit).ToListAsync(cancellationToken))
+                .ConvertAll(e => e.Shown()),
             cancellationToken);
 
-    public Task<List<MachineEvent>> EventsAsync(MachineKey key, int limit, CancellationToken cancellationToken) =>
+    /// <summary>Oldest first.</summary>
+    public Task<List<MachineEvent>> EventsAfterAsync(string tenant, string? machine, long after, int limit, CancellationToken cancellationToken) =>
         database.ReadAsync(
-            async db =>
-            {
-                var (row, _) = await FindAsync(db, key, cancellationToken);
-                return (await EventsOf(db, row.Id, limit).ToListAsync(cancellationToken)).ConvertAll(e => e.Shown());
-            },
+            async db => (await EventsIn(db, tenant, machine).Where(e => e.Sequence > after).OrderBy(e => e.Sequence).Take(limit)
+                .ToListAsync(cancellationToken)).ConvertAll(e => e.Shown()),
             cancellationToken);
+
+    /// <summary>The newest event there is, of whatever machine.</summary>
+    public Task<long> LastEventAsync(CancellationToken cancellationToken) =>
+        database.ReadAsync(async db => await db.MachineEvents.MaxAsync(e => (long?)e.Sequence, cancellationToken) ?? 0, cancellationToken);
 
     /// <param name="tenant">The namespace.</param>
     /// <param name="app">Null: every app of it.</param>
     /// <param name="withDestroyed">Also those that are only kept for a while.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
-    public Task<List<StoredMachine>> ListAsync(string tenant, string? app, bool withDestroyed, CancellationToken cancellationToken) =>
+    /// <param name="after">Only those behind this one in the list.</param>
+    /// <param name="limit">The most to read.</param>
+    public Task<List<StoredMachine>> ListAsync(
+        string tenant, string? app, bool withDestroyed, CancellationToken cancellationToken, ListCursor? after = null, int? limit = null) =>
         database.ReadAsync(
             async db =>
             {
@@ -65,8 +75,10 @@ internal sealed class MachineStore(Database database, TimeProvider time)
                     throw ProblemException.AppNotFound(app);
                 var rows = await db.Machines
                     .Where(m => m.Namespace == tenant && (withDestroyed || m.DestroyedAt == null))
+                    .Where(m => after == null || m.CreatedAt > after.CreatedAt || (m.CreatedAt == after.CreatedAt && string.Compare(m.Id, after.Id) > 0))
                     .Join(db.Apps.Where(a => app == null || a.Name == app), m => m.AppId, a => a.Id, (m, a) => new { Machine = m, a.Name })
                     .OrderBy(r => r.Machine.CreatedAt).ThenBy(r => r.Machine.Id)
+                    .Take(limit ?? int.MaxValue)
                     .ToListAsync(cancellationToken);
                 return rows.ConvertAll(r => new StoredMachine(r.Machine, r.Name));
             },
@@ -80,18 +92,25 @@ internal sealed class MachineStore(Database database, TimeProvider time)
     /// <param name="app">Its app.</param>
     /// <param name="create">Makes the row for the app's id; the name may be one that was made up.</param>
     /// <param name="cancellationToken">Ends the wait before the commit.</param>
-    public Task<Machine> InsertAsync(string tenant, string app, Func<string, MachineRow> create, CancellationToken cancellationToken) =>
+    /// <param name="key">Stored with it; what it stands for already is the answer.</param>
+    public Task<Machine> InsertAsync(
+        string tenant, string app, Func<string, MachineRow> create, IdempotencyKey? key, CancellationToken cancellationToken) =>
         database.WriteAsync(
             async db =>
             {
+                if (key is not null && await IdempotencyKeys.FindAsync(db, key, cancellationToken) is { } made)
+                    return await ShowAsync(db, new MachineKey(tenant, app, made), cancellationToken);
                 var owner = await NewIn(db, tenant, app, name: null, cancellationToken);
                 var row = create(owner.Id);
                 await NewIn(db, tenant, app, row.Name, cancellationToken);
+                row.Config = MachineRowMapping.WriteConfig(await VolumeStore.AttachAsync(db, row, app, row.ReadConfig(), cancellationToken));
+                if (key is not null)
+                    keys.Add(db, key, row.Id);
                 var entry = ByUser(row, "launch", row.CreatedAt);
                 db.Machines.Add(row);
                 db.MachineEvents.Add(entry);
                 await db.SaveChangesAsync(cancellationToken);
-                return row.Shown(app, [entry]);
+                return row.Shown(app, [entry]) with { Nonce = row.LeaseNonce };
             },
             cancellationToken);
 
@@ -104,9 +123,13 @@ internal sealed class MachineStore(Database database, TimeProvider time)
             {
                 var found = await FindAsync(db, key, cancellationToken);
                 var row = found.Row;
+                MachineLeases.Check(row, key.Nonce, time.GetUtcNow());
+                var config = row.Config;
                 var previous = row.SeenState();
                 var before = row.Intent();
                 change(row, time.GetUtcNow());
+                if (row.Config != config)
+                    row.Config = MachineRowMapping.WriteConfig(await VolumeStore.AttachAsync(db, row, found.App, row.ReadConfig(), cancellationToken));
                 if (row.Intent() != before)
                     db.MachineEvents.Add(ByUser(row, eventType, time.GetUtcNow()));
                 return (found, previous);
@@ -163,6 +186,17 @@ internal sealed class MachineStore(Database database, TimeProvider time)
                     change(row);
             },
             cancellationToken);
+
+    private static async Task<Machine> ShowAsync(ServerDbContext db, MachineKey key, CancellationToken cancellationToken)
+    {
+        var (row, app) = await FindAsync(db, key, cancellationToken);
+        var events = await EventsOf(db, row.Id, ShownEvents).ToListAsync(cancellationToken);
+        return row.Shown(app, events);
+    }
+
+    private static IQueryable<MachineEventRow> EventsIn(ServerDbContext db, string tenant, string? machine) => machine is not null
+        ? db.MachineEvents.Where(e => e.MachineId == machine)
+        : db.MachineEvents.Where(e => db.Machines.Any(m => m.Id == e.MachineId && m.Namespace == tenant));
 
     private static IQueryable<MachineEventRow> EventsOf(ServerDbContext db, string id, int limit) =>
         db.MachineEvents.Where(e => e.MachineId == id).OrderByDescending(e => e.Sequence).Take(limit);

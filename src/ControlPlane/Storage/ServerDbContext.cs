@@ -6,6 +6,7 @@ using Ravel.ControlPlane.Machines;
 using Ravel.ControlPlane.Namespaces;
 using Ravel.ControlPlane.Nodes;
 using Ravel.ControlPlane.Tokens;
+using Ravel.ControlPlane.Volumes;
 
 namespace Ravel.ControlPlane.Storage;
 
@@ -30,11 +31,20 @@ internal abstract class ServerDbContext : DbContext
 
     public DbSet<MachineEventRow> MachineEvents => Set<MachineEventRow>();
 
+    public DbSet<VolumeRow> Volumes => Set<VolumeRow>();
+
+    public DbSet<IdempotencyRow> IdempotencyKeys => Set<IdempotencyRow>();
+
     public DbSet<NodeRow> Nodes => Set<NodeRow>();
 
     public override Task<int> SaveChangesAsync(bool acceptAllChangesOnSuccess, CancellationToken cancellationToken = default)
     {
         foreach (var entry in ChangeTracker.Entries<MachineRow>())
+        {
+            if (entry.State == EntityState.Modified)
+                entry.Entity.Version++;
+        }
+        foreach (var entry in ChangeTracker.Entries<VolumeRow>())
         {
             if (entry.State == EntityState.Modified)
                 entry.Entity.Version++;
@@ -96,6 +106,31 @@ internal abstract class ServerDbContext : DbContext
             e.Property(r => r.Source).HasMaxLength(16);
             e.HasIndex(r => new { r.MachineId, r.Sequence });
             e.HasOne<MachineRow>().WithMany().HasForeignKey(r => r.MachineId).OnDelete(DeleteBehavior.Cascade);
+        });
+        modelBuilder.Entity<VolumeRow>(e =>
+        {
+            e.ToTable("volumes").HasKey(r => r.Id);
+            e.Property(r => r.Id).HasMaxLength(20);
+            e.Property(r => r.AppId).HasMaxLength(26);
+            e.Property(r => r.Namespace).HasMaxLength(63);
+            e.Property(r => r.Name).HasMaxLength(63);
+            e.Property(r => r.LiveName).HasMaxLength(63);
+            e.Property(r => r.NodeId).HasMaxLength(128);
+            e.Property(r => r.SourceId).HasMaxLength(20);
+            e.Property(r => r.MachineId).HasMaxLength(14);
+            e.Property(r => r.Version).IsConcurrencyToken();
+            e.HasIndex(r => new { r.AppId, r.LiveName }).IsUnique();
+            e.HasIndex(r => r.Namespace);
+            e.HasIndex(r => r.MachineId);
+            e.HasOne<AppRow>().WithMany().HasForeignKey(r => r.AppId).OnDelete(DeleteBehavior.Restrict);
+        });
+        modelBuilder.Entity<IdempotencyRow>(e =>
+        {
+            e.ToTable("idempotency_keys").HasKey(r => new { r.Namespace, r.Key });
+            e.Property(r => r.Namespace).HasMaxLength(63);
+            e.Property(r => r.Key).HasMaxLength(IdempotencyRow.MaxKey);
+            e.Property(r => r.Resource).HasMaxLength(20);
+            e.HasIndex(r => r.CreatedAt);
         });
         modelBuilder.Entity<NodeRow>(e =>
         {

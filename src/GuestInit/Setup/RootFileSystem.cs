@@ -24,6 +24,7 @@ internal sealed class RootFileSystem
         {
             AwaitDevice(device);
             FileSystems.Mount(device, Writable, "ext4", MountFlags.NoAccessTime);
+            Grow(Writable, device);
         }
         else
         {
@@ -85,7 +86,14 @@ internal sealed class RootFileSystem
         Machine.Sync();
     }
 
-    private static void AwaitDevice(string path)
+    /// <summary>A disk is made larger from outside and its file system from here; one that stays small is better than none.</summary>
+    internal static void Grow(string path, string device)
+    {
+        if (Ext4.TryGrowToDevice(path, device) is { } refusal)
+            GuestConsole.Say($"the file system of {device} could not be grown: {refusal}");
+    }
+
+    internal static void AwaitDevice(string path)
     {
         const int Step = 10;
         for (var waited = 0; !FileSystems.Exists(path); waited += Step)

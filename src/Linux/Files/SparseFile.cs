@@ -42,6 +42,36 @@ public static partial class SparseFile
         }
     }
 
+    /// <summary>
+    /// Makes <paramref name="target"/> share the blocks of <paramref name="source"/> as they are at one moment, also of a file that
+    /// is being written.
+    /// </summary>
+    /// <returns>False when the file system cannot; nothing is left then.</returns>
+    public static bool TryClone(string source, string target)
+    {
+        bool isCloned;
+        using (var from = File.OpenHandle(source, share: FileShare.ReadWrite))
+        using (var to = File.OpenHandle(target, FileMode.Create, FileAccess.ReadWrite))
+            isCloned = Ioctl(to, FiClone, (int)from.DangerousGetHandle()) == 0;
+        if (!isCloned)
+            File.Delete(target);
+        return isCloned;
+    }
+
+    /// <summary>Bytes of a file that are no holes.</summary>
+    public static long DataBytes(string path)
+    {
+        using var file = File.OpenHandle(path, share: FileShare.ReadWrite);
+        long sum = 0, end = 0;
+        while (TrySeek(file, end, SeekData, out var begin))
+        {
+            if (!TrySeek(file, begin, SeekHole, out end))
+                end = RandomAccess.GetLength(file);
+            sum += end - begin;
+        }
+        return sum;
+    }
+
     private static bool TrySeek(SafeFileHandle file, long offset, int whence, out long position)
     {
         position = Seek(file, offset, whence);

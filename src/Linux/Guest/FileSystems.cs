@@ -39,6 +39,12 @@ public static class FileSystems
     public static int TryRemountReadOnly(string target) =>
         GuestCalls.Mount("none", target, null, (nuint)(MountFlags.Remount | MountFlags.ReadOnly), null) == 0 ? 0 : Marshal.GetLastPInvokeError();
 
+    /// <returns>0, or the error.</returns>
+    public static int TryUnmount(string target) => GuestCalls.Unmount(target, 0) == 0 ? 0 : Marshal.GetLastPInvokeError();
+
+    /// <summary>Removes a directory if it is there and empty.</summary>
+    public static void TryRemoveDirectory(string path) => _ = GuestCalls.RemoveDirectory(path);
+
     /// <summary>Makes <paramref name="path"/>, a mount, the root of the process and of the mount tree (as switch_root(8)).</summary>
     public static void SwitchRoot(string path)
     {

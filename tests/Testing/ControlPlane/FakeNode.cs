@@ -32,6 +32,12 @@ public sealed partial class FakeNode : IAsyncDisposable
     public int Slots { get; set; } = 1000;
 
     /// <summary>Every PutMachine that arrived, in order.</summary>
+    /// <summary>A volume larger than this is refused.</summary>
+    public const ulong VolumeRoomMib = 1024 * 1024;
+
+    /// <summary>The volumes it was told to have, each as it was told last.</summary>
+    public ConcurrentDictionary<string, PutVolumeRequest> Volumes { get; } = new();
+
     public ConcurrentQueue<PutMachineRequest> Puts { get; } = new();
 
     /// <summary>Every sequence number that was acknowledged, in order.</summary>

@@ -12,6 +12,20 @@ internal sealed class FakeNodeService(FakeNode node) : Node.NodeBase
 
     public override Task<MachineStatus> PutMachine(PutMachineRequest request, ServerCallContext context) => Task.FromResult(node.Put(request));
 
+    public override Task<VolumeStatus> PutVolume(PutVolumeRequest request, ServerCallContext context)
+    {
+        if (request.SizeMib > FakeNode.VolumeRoomMib)
+            throw FakeNode.Refusal("insufficient-capacity", "The node has no room for this volume.");
+        node.Volumes[request.VolumeId] = request.Clone();
+        return Task.FromResult(new VolumeStatus { VolumeId = request.VolumeId, SizeMib = request.SizeMib });
+    }
+
+    public override Task<RemoveVolumeResponse> RemoveVolume(RemoveVolumeRequest request, ServerCallContext context)
+    {
+        node.Volumes.TryRemove(request.VolumeId, out _);
+        return Task.FromResult(new RemoveVolumeResponse());
+    }
+
     public override Task<SignalMachineResponse> SignalMachine(SignalMachineRequest request, ServerCallContext context)
     {
         node.Signals.Enqueue(request.Clone());

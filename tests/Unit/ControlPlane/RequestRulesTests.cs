@@ -34,7 +34,7 @@ public sealed class RequestRulesTests
     [InlineData("""{"image":"nginx","published_ports":[{"host_port":80,"guest_port":1,"host_address":"localhost"}]}""", "config.published_ports[0].host_address")]
     [InlineData("""{"image":"nginx","published_ports":[null]}""", "config.published_ports[0]")]
     [InlineData("""{"image":"nginx","pull_policy":"maybe"}""", "config.pull_policy")]
-    [InlineData("""{"image":"nginx","mounts":[{"volume":"v"}]}""", "config.mounts")]
+    [InlineData("""{"image":"nginx","mounts":[{"volume":"v","path":"data"}]}""", "config.mounts[0].path")]
     [InlineData("""{"image":"nginx","services":[{"internal_port":80}]}""", "config.services")]
     public void A_refusal_names_the_field_as_the_caller_wrote_it(string json, string field)
     {

@@ -1,0 +1,198 @@
+using System.Collections.Concurrent;
+using Ravel.Agent.Capacity;
+using Ravel.Agent.Guests;
+using Ravel.Contracts.Api;
+using Ravel.Contracts.Ids;
+using Ravel.Linux.Files;
+
+namespace Ravel.Agent.Disks;
+
+/// <param name="Id">Which.</param>
+/// <param name="Mib">Its size.</param>
+/// <param name="UsedMib">What it takes of the host's disk.</param>
+/// <param name="Holder">Whose instance holds it.</param>
+internal sealed record VolumeState(VolumeId Id, long Mib, long UsedMib, MachineId? Holder);
+
+/// <summary>
+/// The volumes of a node: sparse ext4 images that outlive machines. The files say what there is: a volume is there, whole, when its file is,
+/// and is as large as its file; so a crash at any point leaves a volume as it was or as it was to be. A file system smaller than its
+/// file is grown by the guest that mounts it: no program of the host ever reads what a guest wrote.
+/// </summary>
+internal sealed class VolumeStore
+{
+    private const string Suffix = ".ext4";
+    private const string TemporarySuffix = ".new";
+    private const long Mebibyte = 1024 * 1024;
+
+    private readonly string _directory;
+    private readonly CapacityLedger _ledger;
+    private readonly TimeProvider _time;
+    private readonly SemaphoreSlim _turn = new(1);
+    private readonly ConcurrentDictionary<VolumeId, MachineId> _holders = new();
+
+    /// <summary>Removes what a crash left half made, and takes the room of what is there.</summary>
+    public VolumeStore(string directory, CapacityLedger ledger, TimeProvider time)
+    {
+        (_directory, _ledger, _time) = (directory, ledger, time);
+        Directory.CreateDirectory(directory);
+        foreach (var path in Directory.EnumerateFiles(directory, "*" + TemporarySuffix))
+            File.Delete(path);
+        foreach (var volume in List())
+            ledger.Set(volume.Id, volume.Mib);
+    }
+
+    /// <summary>The sizes of all volumes in a directory, in MiB.</summary>
+    public static long PromisedMib(string directory) => !Directory.Exists(directory)
+        ? 0
+        : Directory.EnumerateFiles(directory, "*" + Suffix).Sum(path => new FileInfo(path).Length) / Mebibyte;
+
+    public string PathOf(VolumeId volume) => Path.Combine(_directory, volume.Value + Suffix);
+
+    public IReadOnlyList<VolumeState> List() =>
+        [.. from path in Directory.EnumerateFiles(_directory, "*" + Suffix).Order(StringComparer.Ordinal)
+            let id = VolumeId.TryParse(Path.GetFileNameWithoutExtension(path), out var volume) ? volume : (VolumeId?)null
+            where id is not null
+            select StateOf(id.Value)];
+
+    /// <summary>Makes a volume, or grows it.</summary>
+    /// <param name="volume">Which.</param>
+    /// <param name="mib">Its size; not less than it has.</param>
+    /// <param name="source">What it begins as; null for an empty file system.</param>
+    /// <exception cref="InstanceException">No room, no such source, one that cannot be copied now, or a smaller size.</exception>
+    /// <exception cref="IOException">The disk is full, or another error of the file system.</exception>
+    public async Task<VolumeState> PutAsync(VolumeId volume, long mib, VolumeId? source)
+    {
+        await _turn.WaitAsync();
+        try
+        {
+            var before = File.Exists(PathOf(volume)) ? StateOf(volume).Mib : 0;
+            if (before == mib)
+                return StateOf(volume);
+            if (before > mib)
+                throw new InstanceException(ProblemCodes.InvalidRequest, $"Volume {volume} has {before} MiB and cannot shrink to {mib}.");
+            if (!_ledger.TryHold(volume, mib, _time.GetUtcNow(), out var shortage))
+                throw new InstanceException(ProblemCodes.InsufficientCapacity, $"Volume {volume} does not fit on this node: {shortage}.");
+            try
+            {
+                if (before > 0)
+                    DurableFiles.SetLength(PathOf(volume), mib * Mebibyte);
+                else
+                    await MakeAsync(volume, mib, source);
+            }
+            catch
+            {
+                if (before > 0)
+                    _ledger.Set(volume, before);
+                else
+                    _ledger.Remove(volume);
+                throw;
+            }
+            return StateOf(volume);
+        }
+        finally
+        {
+            _turn.Release();
+        }
+    }
+
+    /// <exception cref="InstanceException"><c>volume-in-use</c>.</exception>
+    public async Task RemoveAsync(VolumeId volume)
+    {
+        await _turn.WaitAsync();
+        try
+        {
+            if (_holders.TryGetValue(volume, out var holder))
+                throw InUse(volume, holder, "stop the machine first");
+            DurableFiles.Delete(PathOf(volume));
+            _ledger.Remove(volume);
+        }
+        finally
+        {
+            _turn.Release();
+        }
+    }
+
+    /// <summary>Gives volumes to a machine until it lets go of them; again to the same one is no error.</summary>
+    /// <exception cref="InstanceException">One is not here, or another machine holds it; none is given then.</exception>
+    public async Task HoldAsync(MachineId machine, IEnumerable<VolumeId> volumes)
+    {
+        // In turn: a volume must not go away between the look and the hold.
+        await _turn.WaitAsync();
+        try
+        {
+            foreach (var volume in volumes)
+            {
+                if (!File.Exists(PathOf(volume)))
+                    throw new InstanceException(ProblemCodes.VolumeNotFound, $"Volume {volume} is not on this node.");
+                var holder = _holders.GetOrAdd(volume, machine);
+                if (holder != machine)
+                    throw InUse(volume, holder, "one machine at a time can have it");
+            }
+        }
+        catch
+        {
+            Release(machine);
+            throw;
+        }
+        finally
+        {
+            _turn.Release();
+        }
+    }
+
+    public void Release(MachineId machine)
+    {
+        foreach (var held in _holders)
+        {
+            if (held.Value == machine)
+                _holders.TryRemove(held);
+        }
+    }
+
+    private async Task MakeAsync(VolumeId volume, long mib, VolumeId? source)
+    {
+        var temporary = PathOf(volume) + TemporarySuffix;
+        try
+        {
+            if (source is null)
+                await Ext4Image.FormatAsync(temporary, mib);
+            else
+                Copy(source.Value, temporary, mib);
+            DurableFiles.Publish(temporary, PathOf(volume));
+        }
+        finally
+        {
+            File.Delete(temporary);
+        }
+    }
+
+    private void Copy(VolumeId source, string temporary, long mib)
+    {
+        var from = PathOf(source);
+        if (!File.Exists(from))
+            throw new InstanceException(ProblemCodes.VolumeNotFound, $"Volume {source} is not on this node.");
+        if (StateOf(source).Mib > mib)
+            throw new InstanceException(ProblemCodes.InvalidRequest, $"A copy of volume {source} has at least its {StateOf(source).Mib} MiB.");
+        if (!SparseFile.TryClone(from, temporary))
+        {
+            // Block by block it would be of no moment in particular.
+            if (_holders.TryGetValue(source, out var holder))
+                throw InUse(source, holder, "stop it first: the node's file system cannot copy what is being written");
+            SparseFile.Copy(from, temporary);
+        }
+        DurableFiles.SetLength(temporary, mib * Mebibyte);
+    }
+
+    private VolumeState StateOf(VolumeId volume)
+    {
+        var path = PathOf(volume);
+        return new VolumeState(
+            volume,
+            new FileInfo(path).Length / Mebibyte,
+            SparseFile.DataBytes(path) / Mebibyte,
+            _holders.TryGetValue(volume, out var holder) ? holder : null);
+    }
+
+    private static InstanceException InUse(VolumeId volume, MachineId holder, string remedy) =>
+        new(ProblemCodes.VolumeInUse, $"Volume {volume} is in use by machine {holder}; {remedy}.");
+}

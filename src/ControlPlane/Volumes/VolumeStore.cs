@@ -1,0 +1,160 @@
+using Microsoft.EntityFrameworkCore;
+using Ravel.Contracts.Api;
+using Ravel.Contracts.Ids;
+using Ravel.ControlPlane.Apps;
+using Ravel.ControlPlane.Machines;
+using Ravel.ControlPlane.Problems;
+using Ravel.ControlPlane.Storage;
+
+namespace Ravel.ControlPlane.Volumes;
+
+/// <summary>A volume, the name of its app, and the living machine that mounts it.</summary>
+internal sealed record StoredVolume(VolumeRow Row, string App, string? Machine)
+{
+    public Volume Shown() => new()
+    {
+        Id = VolumeId.Parse(Row.Id),
+        Name = Row.Name,
+        App = App,
+        State = Row switch
+        {
+            { IsDestroying: true } => VolumeStates.Destroying,
+            { ConfirmedMib: 0 } => VolumeStates.Creating,
+            _ when Row.ConfirmedMib < Row.SizeMib => VolumeStates.Extending,
+            _ => VolumeStates.Created,
+        },
+        SizeGb = (Row.SizeMib + 1023) / 1024,
+        SizeMb = Row.SizeMib,
+        AttachedMachineId = Machine is null ? null : MachineId.Parse(Machine),
+        SnapshotOf = Row is { IsSnapshot: true, SourceId: { } source } ? VolumeId.Parse(source) : null,
+        CreatedAt = Row.CreatedAt,
+    };
+}
+
+internal sealed class VolumeStore(Database database)
+{
+    /// <param name="tenant">The namespace.</param>
+    /// <param name="app">Null: every app of it.</param>
+    /// <param name="snapshotsOf">Null: volumes; otherwise the snapshots of this one.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    public Task<List<StoredVolume>> ListAsync(string tenant, string? app, string? snapshotsOf, CancellationToken cancellationToken) =>
+        database.ReadAsync(
+            async db =>
+            {
+                if (app is not null)
+                    await AppOf(db, tenant, app, cancellationToken);
+                var rows = await Joined(db, db.Volumes.Where(v => v.Namespace == tenant
+                        && (snapshotsOf == null ? !v.IsSnapshot : v.IsSnapshot && v.SourceId == snapshotsOf)))
+                    .ToListAsync(cancellationToken);
+                return rows.FindAll(v => app is null || v.App == app);
+            },
+            cancellationToken);
+
+    public Task<StoredVolume> GetAsync(string tenant, string app, string id, CancellationToken cancellationToken) =>
+        database.ReadAsync(db => FindAsync(db, tenant, app, id, cancellationToken), cancellationToken);
+
+    public Task<StoredVolume> InsertAsync(string tenant, string app, VolumeRow row, CancellationToken cancellationToken) =>
+        database.WriteAsync(
+            async db =>
+            {
+                row.AppId = (await AppOf(db, tenant, app, cancellationToken)).Id;
+                if (row.LiveName is not null && await db.Volumes.AnyAsync(v => v.AppId == row.AppId && v.LiveName == row.LiveName, cancellationToken))
+                    throw new ProblemException(ProblemCodes.NameTaken, $"App '{app}' has a volume '{row.Name}' already; choose another name.");
+                db.Volumes.Add(row);
+                return new StoredVolume(row, app, null);
+            },
+            cancellationToken);
+
+    /// <summary>Changes a volume in one transaction.</summary>
+    public Task<StoredVolume> ChangeAsync(
+        string tenant, string app, string id, Action<StoredVolume> change, CancellationToken cancellationToken) =>
+        database.WriteAsync(
+            async db =>
+            {
+                var found = await FindAsync(db, tenant, app, id, cancellationToken);
+                change(found);
+                return found;
+            },
+            cancellationToken);
+
+    /// <summary>Volumes whose node has not confirmed what they shall be.</summary>
+    public Task<List<VolumeRow>> PendingAsync(CancellationToken cancellationToken) =>
+        database.ReadAsync(
+            db => db.Volumes.Where(v => v.IsDestroying || v.ConfirmedMib < v.SizeMib).OrderBy(v => v.CreatedAt).ToListAsync(cancellationToken),
+            cancellationToken);
+
+    public Task ConfirmedAsync(string id, long mib, CancellationToken cancellationToken) =>
+        database.WriteAsync(
+            async db =>
+            {
+                if (await db.Volumes.FirstOrDefaultAsync(v => v.Id == id, cancellationToken) is { } row)
+                    row.ConfirmedMib = Math.Max(row.ConfirmedMib, mib);
+            },
+            cancellationToken);
+
+    /// <summary>Takes back what the node refused for good: a volume that never was, or a size it did not get.</summary>
+    public Task RefusedAsync(string id, long mib, CancellationToken cancellationToken) =>
+        database.WriteAsync(
+            async db =>
+            {
+                if (await db.Volumes.FirstOrDefaultAsync(v => v.Id == id && v.SizeMib == mib, cancellationToken) is not { } row)
+                    return;
+                if (row.ConfirmedMib == 0)
+                    db.Volumes.Remove(row);
+                else
+                    row.SizeMib = row.ConfirmedMib;
+            },
+            cancellationToken);
+
+    /// <summary>The node does not have it any more.</summary>
+    public Task RemovedAsync(string id, CancellationToken cancellationToken) =>
+        database.WriteAsync(db => db.Volumes.Where(v => v.Id == id && v.IsDestroying).ExecuteDeleteAsync(cancellationToken), cancellationToken);
+
+    /// <summary>
+    /// Gives a machine the volumes its configuration mounts, and takes from it those that it does not mount any more. In the transaction that
+    /// stores the configuration.
+    /// </summary>
+    /// <returns>The configuration with every volume named by its id.</returns>
+    /// <exception cref="ProblemException">One is not there, another machine's, or on another node.</exception>
+    public static async Task<MachineConfig> AttachAsync(ServerDbContext db, MachineRow machine, string app, MachineConfig config, CancellationToken cancellationToken)
+    {
+        var mounts = new List<MountConfig>();
+        foreach (var mount in config.Mounts ?? [])
+        {
+            var (row, _, holder) = await FindAsync(db, machine.Namespace, app, mount.Volume ?? mount.Name!, cancellationToken);
+            if (row.IsSnapshot || row.IsDestroying)
+                throw ProblemException.Invalid($"config.mounts: {row.Id} is {(row.IsSnapshot ? "a snapshot; make a volume of it" : "being destroyed")}.");
+            if (holder is not null && holder != machine.Id)
+                throw new ProblemException(ProblemCodes.VolumeInUse, $"Volume {row.Name} ({row.Id}) is attached to machine {holder}; one machine at a time can have it.");
+            if (row.NodeId != machine.NodeId)
+                throw new ProblemException(ProblemCodes.IllegalState, $"Volume {row.Name} ({row.Id}) is on another node than the machine.");
+            row.MachineId = machine.Id;
+            mounts.Add(mount with { Volume = row.Id, Name = row.Name });
+        }
+        var kept = mounts.ConvertAll(m => m.Volume);
+        foreach (var left in await db.Volumes.Where(v => v.MachineId == machine.Id && !kept.Contains(v.Id)).ToListAsync(cancellationToken))
+            left.MachineId = null;
+        return config with { Mounts = mounts.Count == 0 ? null : mounts };
+    }
+
+    public static async Task<StoredVolume> FindAsync(ServerDbContext db, string tenant, string app, string id, CancellationToken cancellationToken)
+    {
+        var owner = await AppOf(db, tenant, app, cancellationToken);
+        var isId = VolumeId.TryParse(id, out _);
+        var rows = db.Volumes.Where(v => v.AppId == owner.Id && (isId ? v.Id == id : v.LiveName == id));
+        return await Joined(db, rows).FirstOrDefaultAsync(cancellationToken)
+            ?? throw new ProblemException(ProblemCodes.VolumeNotFound, $"There is no volume '{id}' in app '{app}'; list them with GET /v1/volumes.");
+    }
+
+    private static IQueryable<StoredVolume> Joined(ServerDbContext db, IQueryable<VolumeRow> rows) =>
+        from row in rows
+        join app in db.Apps on row.AppId equals app.Id
+        join machine in db.Machines.Where(m => m.DestroyedAt == null) on row.MachineId equals machine.Id into machines
+        from machine in machines.DefaultIfEmpty()
+        orderby row.CreatedAt, row.Id
+        select new StoredVolume(row, app.Name, machine == null ? null : machine.Id);
+
+    private static async Task<AppRow> AppOf(ServerDbContext db, string tenant, string app, CancellationToken cancellationToken) =>
+        await db.Apps.AsNoTracking().FirstOrDefaultAsync(a => a.Namespace == tenant && a.Name == app, cancellationToken)
+        ?? throw ProblemException.AppNotFound(app);
+}
