@@ -1,4 +1,3 @@
-using System.Threading.Channels;
 using Google.Protobuf;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
@@ -33,10 +32,9 @@ internal sealed partial class NodeService
                 Contracts.Node.PullPolicy.Never => Images.PullPolicy.Never,
                 _ => Images.PullPolicy.Missing,
             };
-            // A slow reader misses steps of the progress, never its end.
-            var steps = Channel.CreateBounded<ImageProgress>(new BoundedChannelOptions(64) { FullMode = BoundedChannelFullMode.DropOldest });
+            var feed = new ProgressFeed(_agent.Time);
             var pull = PullAsync();
-            await foreach (var step in steps.Reader.ReadAllAsync(context.CancellationToken))
+            await foreach (var step in feed.ReadAllAsync(context.CancellationToken))
                 await responseStream.WriteAsync(ToProgress(step), context.CancellationToken);
             await responseStream.WriteAsync(new PullImageProgress { Image = ToImage(await pull) }, context.CancellationToken);
 
@@ -44,11 +42,11 @@ internal sealed partial class NodeService
             {
                 try
                 {
-                    return await _agent.Images.EnsureAsync(request.Reference, policy, new StepWriter(steps.Writer), context.CancellationToken);
+                    return await _agent.Images.EnsureAsync(request.Reference, policy, feed, context.CancellationToken);
                 }
                 finally
                 {
-                    steps.Writer.Complete();
+                    feed.Complete();
                 }
             }
         });
@@ -163,12 +161,21 @@ internal sealed partial class NodeService
         return image.References.Count > 0 ? ImageReference.Parse(image.References[0]) : null;
     }
 
-    private static PullImageProgress ToProgress(ImageProgress step) => step.LayerDigest is { } digest
-        ? new PullImageProgress
+    private static PullImageProgress ToProgress(ImageProgress step) => step switch
+    {
+        { LayerDigest: { } digest } => new PullImageProgress
         {
-            Layer = new LayerProgress { Digest = digest, ReceivedBytes = (ulong)step.ReceivedBytes, TotalBytes = (ulong)step.TotalBytes },
-        }
-        : new PullImageProgress { Phase = step.Phase };
+            Layer = new LayerProgress
+            {
+                Digest = digest,
+                ReceivedBytes = (ulong)step.ReceivedBytes,
+                TotalBytes = (ulong)step.TotalBytes,
+                BytesPerSecond = (ulong)step.BytesPerSecond,
+            },
+        },
+        { Registry: { } registry } => new PullImageProgress { Registry = registry },
+        _ => new PullImageProgress { Phase = step.Phase },
+    };
 
     private Image ToImage(StoredImage image)
     {
@@ -253,11 +260,5 @@ internal sealed partial class NodeService
         public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
 
         public override void SetLength(long value) => throw new NotSupportedException();
-    }
-
-    /// <summary>Unlike <see cref="Progress{T}"/> it keeps the order.</summary>
-    private sealed class StepWriter(ChannelWriter<ImageProgress> writer) : IProgress<ImageProgress>
-    {
-        public void Report(ImageProgress value) => writer.TryWrite(value);
     }
 }

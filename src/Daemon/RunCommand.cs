@@ -80,7 +80,13 @@ internal static class RunCommand
         var vmm = VmmOptions.FromEnvironment(Environment.GetEnvironmentVariable) with { Driver = options.Vmm };
         var kernels = new GuestKernels(new KernelCatalog(options.KernelDirectory), options.DataDirectory, options.InitPath, TimeProvider.System);
         var images = await ImageStore.OpenAsync(
-            new ImageStoreOptions { DataDirectory = options.DataDirectory, MaxBytes = ImageBytes(options) }, TimeProvider.System, CancellationToken.None);
+            new ImageStoreOptions
+            {
+                DataDirectory = options.DataDirectory,
+                MaxBytes = ImageBytes(options),
+                Registry = RegistryFile.Load(options.RegistriesFile),
+            },
+            TimeProvider.System, CancellationToken.None);
         builder.Services
             .AddSingleton(TimeProvider.System)
             .AddSingleton(slot)

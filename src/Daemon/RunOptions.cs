@@ -1,6 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using System.Net;
+using Ravel.Images;
 
 namespace Ravel.Daemon;
 
@@ -23,6 +24,9 @@ internal sealed record RunOptions
     /// <summary>Bytes that the images' root file systems may take together; 0 = without limit, null = half of the disk.</summary>
     public long? ImageLimit { get; init; }
 
+    /// <summary>Settings of registries; null: the default file, if it is there.</summary>
+    public string? RegistriesFile { get; init; }
+
     public static bool TryParse(
         IReadOnlyList<string> args,
         Func<string, string?> environment,
@@ -34,7 +38,7 @@ internal sealed record RunOptions
         for (var i = 0; i < args.Count; i++)
         {
             var (name, value) = args[i].Split('=', 2) is [var left, var right] ? (left, right) : (args[i], null);
-            if (name is not ("--data" or "--listen" or "--vmm" or "--kernel" or "--init" or "--image-limit"))
+            if (name is not ("--data" or "--listen" or "--vmm" or "--kernel" or "--init" or "--image-limit" or "--registries"))
             {
                 error = $"raveld run: '{args[i]}' is not an option; see raveld --help";
                 return false;
@@ -71,6 +75,7 @@ internal sealed record RunOptions
             Vmm = values.GetValueOrDefault("--vmm") ?? environment("RAVEL_VMM") ?? "qemu",
             KernelDirectory = values.GetValueOrDefault("--kernel") ?? environment("RAVEL_KERNEL"),
             InitPath = values.GetValueOrDefault("--init"),
+            RegistriesFile = values.GetValueOrDefault("--registries") ?? environment(RegistryFile.Variable),
         };
         error = null;
         return true;

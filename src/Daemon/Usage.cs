@@ -23,6 +23,8 @@ internal static class Usage
           --init FILE            ravel-init (default: next to raveld)
           --image-limit SIZE     of all images together, e.g. 50G, 0 for none (default half of the disk; environment RAVEL_IMAGE_LIMIT);
                                  above it those go that were not used for longest
+          --registries FILE      mirrors, authorities and credentials of registries
+                                 (default /etc/ravel/registries.json, if there; environment RAVEL_REGISTRIES)
 
         ravel up and ravel down start and end it for you.
         """;

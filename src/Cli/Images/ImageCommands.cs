@@ -43,9 +43,10 @@ internal static class ImageCommands
                 var name = session.Get(reference);
                 if (session.Json)
                     return await StreamJsonAsync(session, session.Api.PullImageAsync(name, "always", session.Cancelled), name);
+                var begun = session.Time.GetTimestamp();
                 IPullView view = session.Get(quiet) ? new NoPullView() : await PullView.ForAsync(session.Terminal, quietInPipe: false, session.Cancelled);
                 var image = await PullProgressReader.ReadAsync(session.Api.PullImageAsync(name, "always", session.Cancelled), name, view);
-                session.Terminal.Out.WriteLine(image.Digest);
+                session.Terminal.Out.WriteLine(session.Get(quiet) ? image.Digest : Summary(image, session.Time.GetElapsedTime(begun)));
                 return 0;
             },
         };
@@ -155,6 +156,10 @@ internal static class ImageCommands
         command.Arguments.Add(references);
         return command;
     }
+
+    /// <summary>Digest, size of the root file system, and how long it took.</summary>
+    public static string Summary(Image image, TimeSpan took) =>
+        string.Create(CultureInfo.InvariantCulture, $"{image.Digest} {Humane.Bytes(image.Size)} in {took.TotalSeconds:0.0} s");
 
     public static Table Render(IReadOnlyList<Image> images, bool whole, DateTimeOffset now)
     {

@@ -16,16 +16,13 @@ internal interface IPullView
 /// <summary>Chooses the view for the stream at hand.</summary>
 internal static class PullView
 {
-    private const int UnknownWidth = 80;
-
     /// <param name="terminal">Where it goes.</param>
     /// <param name="quietInPipe">Say nothing where there is no terminal, because the output belongs to a workload.</param>
     public static async Task<IPullView> ForAsync(Terminal terminal, bool quietInPipe, CancellationToken cancellationToken)
     {
         if (!terminal.ErrorIsTerminal)
             return quietInPipe ? new NoPullView() : new PullLines(terminal.Error);
-        var columns = await RawTerminal.SizeAsync(cancellationToken) is var (width, _) ? width : UnknownWidth;
-        return new PullBars(terminal.Error, terminal.ErrorHasColour, Math.Clamp(columns, 40, 200), TimeProvider.System);
+        return new PullBars(terminal.Error, terminal.ErrorHasColour, await WatchedTerminalSize.StartAsync(cancellationToken), TimeProvider.System);
     }
 }
 
@@ -53,10 +50,12 @@ internal sealed class PullLines(TextWriter to) : IPullView
             if (progress.Total is { } total && progress.Received >= total && _done.Add(layer))
                 to.WriteLine($"{LayerName.Short(layer)} {Humane.Bytes(total)}");
         }
-        else if (progress.Phase is { } phase && phase != _phase)
+        else if (progress.Phase is { } phase)
         {
-            _phase = phase;
-            to.WriteLine(SafeText.Of(phase));
+            var line = progress.Registry is { } registry ? $"{phase} from {registry}" : phase;
+            if (line != _phase)
+                to.WriteLine(SafeText.Of(line));
+            _phase = line;
         }
     }
 

@@ -238,6 +238,12 @@ public sealed record PullProgress
     public string? Layer { get; init; }
     public long? Received { get; init; }
     public long? Total { get; init; }
+
+    /// <summary>How fast the layer comes at present.</summary>
+    public long? BytesPerSecond { get; init; }
+
+    /// <summary>Who gives the image: its registry or a mirror of it.</summary>
+    public string? Registry { get; init; }
     public Image? Image { get; init; }
     public Problem? Problem { get; init; }
 }

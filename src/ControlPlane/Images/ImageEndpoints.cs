@@ -81,7 +81,9 @@ internal static class ImageEndpoints
                     Layer = progress.Layer.Digest,
                     Received = (long)progress.Layer.ReceivedBytes,
                     Total = (long)progress.Layer.TotalBytes,
+                    BytesPerSecond = (long)progress.Layer.BytesPerSecond,
                 },
+                Rpc.PullImageProgress.KindOneofCase.Registry => new PullProgress { Phase = "pull", Registry = progress.Registry },
                 Rpc.PullImageProgress.KindOneofCase.Image => new PullProgress { Image = Shown(progress.Image) },
                 _ => new PullProgress { Phase = progress.Phase },
             };

@@ -49,7 +49,9 @@ internal static class ImageReference
         var isRegistry = first.AsSpan().ContainsAny('.', ':') || first == "localhost" || first.Any(char.IsAsciiLetterUpper);
         var registry = isRegistry ? first : DefaultRegistry;
         var repository = isRegistry ? name[(slash + 1)..] : name;
-        if (!isRegistry && slash < 0)
+        if (registry == "index.docker.io")
+            registry = DefaultRegistry;
+        if (registry == DefaultRegistry && !repository.Contains('/', StringComparison.Ordinal))
             repository = "library/" + repository;
         if (!IsRegistry(registry) || !IsRepository(repository))
             return false;

@@ -29,6 +29,8 @@ public static class RootfsBuildCommand
         Options:
           --output FILE       where to put it; replaced only when the build is complete
           --json              print one JSON object: manifest digest, size, file
+          --registries FILE   mirrors, authorities and credentials of registries (default
+                              /etc/ravel/registries.json, if there; environment RAVEL_REGISTRIES)
           --plain-http HOST   a registry without TLS (loopback needs none; may be repeated)
           --quiet             no progress on standard error
           --help              this text
@@ -57,7 +59,8 @@ public static class RootfsBuildCommand
         using var progress = arguments.Quiet ? null : new BuildProgressText(error, TimeProvider.System);
         try
         {
-            var options = new RegistryOptions { PlainHttpRegistries = arguments.PlainHttp };
+            var options = RegistryFile.Load(arguments.Registries ?? Environment.GetEnvironmentVariable(RegistryFile.Variable));
+            options = options with { PlainHttpRegistries = [.. options.PlainHttpRegistries, .. arguments.PlainHttp] };
             await using var source = ImageLocation.Open(
                 arguments.Image, Path.GetDirectoryName(Path.GetFullPath(arguments.Output))!, options, new ImageLimits(), TimeProvider.System, cancellationToken);
             var result = await RootfsFile.BuildAsync(
@@ -84,7 +87,7 @@ public static class RootfsBuildCommand
 
     private static string Quote(string text) => $"\"{System.Text.Json.JsonEncodedText.Encode(text)}\"";
 
-    private sealed record Arguments(string Image, string Output, bool Json, bool Quiet, IReadOnlyList<string> PlainHttp)
+    private sealed record Arguments(string Image, string Output, bool Json, bool Quiet, IReadOnlyList<string> PlainHttp, string? Registries)
     {
         /// <param name="problem">Null with a null result: help was asked for.</param>
         public static Arguments? Parse(string[] args, out string? problem)
@@ -95,6 +98,7 @@ public static class RootfsBuildCommand
             var json = false;
             var quiet = false;
             var plainHttp = new List<string>();
+            string? registries = null;
             for (var i = 0; i < args.Length; i++)
             {
                 var (option, value) = args[i].IndexOf('=') is > 0 and var equals && args[i].StartsWith("--", StringComparison.Ordinal)
@@ -110,7 +114,7 @@ public static class RootfsBuildCommand
                     case "--quiet" or "-q":
                         quiet = true;
                         continue;
-                    case "--image" or "--output" or "-o" or "--plain-http":
+                    case "--image" or "--output" or "-o" or "--plain-http" or "--registries":
                         value ??= i + 1 < args.Length ? args[++i] : null;
                         if (string.IsNullOrEmpty(value))
                         {
@@ -121,6 +125,8 @@ public static class RootfsBuildCommand
                             image = value;
                         else if (option == "--plain-http")
                             plainHttp.Add(value);
+                        else if (option == "--registries")
+                            registries = value;
                         else
                             file = value;
                         continue;
@@ -134,7 +140,7 @@ public static class RootfsBuildCommand
                 problem = image is null ? "--image is missing" : "--output is missing";
                 return null;
             }
-            return new Arguments(image, file, json, quiet, plainHttp);
+            return new Arguments(image, file, json, quiet, plainHttp, registries);
         }
     }
 }

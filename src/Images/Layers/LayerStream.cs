@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using System.Security.Cryptography;
 using Ravel.Images.Manifests;
 
@@ -120,7 +121,7 @@ internal sealed class LayerStream : ByteSource, IAsyncDisposable
             using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
             await ReceiveAllAsync(hash);
             if (_layer.Digest is { } expected && Digest.Of(hash) is var actual && actual != expected)
-                throw new ImageException("image-invalid", $"layer {_layer.Name} arrived as {actual}");
+                throw new ImageException("image-invalid", $"layer {_layer.Name} arrived as {actual}; try again, and if it stays so, push the image anew");
         }
         catch (Exception e)
         {
@@ -141,11 +142,15 @@ internal sealed class LayerStream : ByteSource, IAsyncDisposable
             try
             {
                 await using var stream = await _source.OpenLayerAsync(_layer, received, _stop.Token);
-                while (await ReceiveChunkAsync(stream, received, hash) is > 0 and var length)
+                while (true)
                 {
+                    var (length, broken) = await ReceiveChunkAsync(stream, received, hash);
+                    if (length == 0)
+                        break;
                     received += length;
                     _progress?.Report(new ImageProgress("pull", _layer.Name, received, _layer.Size));
                     failuresInARow = 0;
+                    broken?.Throw();
                 }
                 if (received == _layer.Size)
                     return;
@@ -153,34 +158,51 @@ internal sealed class LayerStream : ByteSource, IAsyncDisposable
             }
             catch (Exception e) when (e is not (ImageException or OperationCanceledException))
             {
+                // All that was announced is here: whether it is the layer is for the digests to say.
+                if (received == _layer.Size)
+                    return;
                 failures++;
                 failuresInARow++;
                 retry = failures < MaxFailures && failuresInARow < MaxFailuresInARow ? _source.RetryDelay(e, failuresInARow) : null;
                 if (retry is null)
-                    throw new ImageException("image-pull-failed", $"layer {_layer.Name} could not be read: {e.Message}", e);
+                    throw new ImageException("image-pull-failed", $"layer {_layer.Name} could not be read, not even again from where it broke off: {e.Message.TrimEnd('.')}; try later, or from another registry", e);
             }
             await Task.Delay(retry.Value, _time, _stop.Token);
         }
     }
 
-    /// <summary>Fills a whole chunk where it can, small reads would cost a hand-over each, and hands it on.</summary>
-    /// <returns>Its length; 0 at the end.</returns>
-    private async Task<int> ReceiveChunkAsync(Stream stream, long received, IncrementalHash hash)
+    /// <summary>Fills a whole chunk where it can, small reads would cost a hand-over each, and hands it on. What came before a break counts.</summary>
+    /// <returns>Its length, 0 at the end, and what broke the transfer behind it.</returns>
+    private async Task<(int Length, ExceptionDispatchInfo? Broken)> ReceiveChunkAsync(Stream stream, long received, IncrementalHash hash)
     {
         var buffer = _memory.Rent();
         var isHandedOn = false;
         try
         {
-            var length = await stream.ReadAtLeastAsync(
-                buffer.AsMemory(0, ChunkQueue.ChunkSize), ChunkQueue.ChunkSize, throwOnEndOfStream: false, _stop.Token);
+            var length = 0;
+            ExceptionDispatchInfo? broken = null;
+            while (length < ChunkQueue.ChunkSize && broken is null)
+            {
+                try
+                {
+                    var read = await stream.ReadAsync(buffer.AsMemory(length, ChunkQueue.ChunkSize - length), _stop.Token);
+                    if (read == 0)
+                        break;
+                    length += read;
+                }
+                catch (Exception e) when (length > 0 && e is not OperationCanceledException)
+                {
+                    broken = ExceptionDispatchInfo.Capture(e);
+                }
+            }
             if (length == 0)
-                return 0;
+                return (0, null);
             if (length > _layer.Size - received)
                 throw new ImageException("image-invalid", $"layer {_layer.Name} is longer than the {_layer.Size} bytes its manifest says");
             hash.AppendData(buffer.AsSpan(0, length));
             await _stored.WriteAsync(new Chunk(buffer, length), _stop.Token);
             isHandedOn = true;
-            return length;
+            return (length, broken);
         }
         finally
         {

@@ -24,7 +24,11 @@ internal abstract class BlobImageSource(string what, ImageLimits limits) : IImag
             if (mediaType is not null && MediaTypes.IsManifest(mediaType))
                 break;
             if (mediaType is null || !MediaTypes.IsIndex(mediaType))
-                throw ManifestReader.Invalid($"{What} is of type {mediaType ?? "unknown"}; Ravel reads OCI images and Docker's schema 2");
+            {
+                throw ManifestReader.Invalid((mediaType ?? announced)?.StartsWith(MediaTypes.DockerSchema1, StringComparison.Ordinal) == true
+                    ? $"{What} is in Docker's schema 1, which nothing writes since 2017; push it again"
+                    : $"{What} is of type {mediaType ?? "unknown"}; Ravel reads OCI images and Docker's schema 2");
+            }
             if (indexes == MaxIndexes)
                 throw ManifestReader.Invalid($"{What} has over {MaxIndexes} indexes inside one another");
             var chosen = ManifestReader.SelectPlatform(document, What);

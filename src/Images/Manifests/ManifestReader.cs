@@ -54,6 +54,7 @@ internal static class ManifestReader
         var platforms = new List<string>();
         Descriptor? best = null;
         Descriptor? only = null;
+        var level = 0;
         var count = 0;
         foreach (var entry in Array(index, "manifests", $"the index of {what}"))
         {
@@ -71,11 +72,11 @@ internal static class ManifestReader
             var architecture = Text(platform, "architecture") ?? "";
             if (os == "linux" && architecture == "amd64")
             {
-                var variant = Text(platform, "variant");
-                // Plain amd64 runs everywhere; v2 and later need newer processors.
-                if (best is null || variant is null or "" or "v1")
-                    best = ReadDescriptor(entry, what);
-                if (variant is null or "" or "v1")
+                // Plain amd64 runs everywhere; each later level needs newer processors.
+                var needs = LevelOf(Text(platform, "variant"));
+                if (best is null || needs < level)
+                    (best, level) = (ReadDescriptor(entry, what), needs);
+                if (level == 1)
                     break;
             }
             else if (os != "unknown")
@@ -116,6 +117,8 @@ internal static class ManifestReader
             if (layers.Count >= limits.MaxLayers)
                 throw Invalid($"{what} has over {limits.MaxLayers} layers");
             var layer = ReadDescriptor(element, what);
+            if (IsForeign(layer.MediaType))
+                throw Invalid($"{layer.Digest} of {what} is a foreign layer, which its registry does not hold; push the image with all its layers");
             if (!IsLayer(layer.MediaType))
                 throw Invalid($"{what} has a layer of type {layer.MediaType}, which is not part of a file system");
             if (layer.Size > limits.MaxCompressedBytes - total)
@@ -133,9 +136,22 @@ internal static class ManifestReader
 
     private static bool IsLayer(string mediaType) =>
         mediaType.StartsWith(MediaTypes.OciLayer, StringComparison.Ordinal)
-        || mediaType.StartsWith("application/vnd.oci.image.layer.nondistributable.v1.tar", StringComparison.Ordinal)
-        || mediaType.StartsWith("application/vnd.docker.image.rootfs.diff.tar", StringComparison.Ordinal)
-        || mediaType.StartsWith("application/vnd.docker.image.rootfs.foreign.diff.tar", StringComparison.Ordinal);
+        || mediaType.StartsWith("application/vnd.docker.image.rootfs.diff.tar", StringComparison.Ordinal);
+
+    /// <summary>Kept at an address that the manifest names: it would have this host fetch from anywhere.</summary>
+    private static bool IsForeign(string mediaType) =>
+        mediaType.StartsWith("application/vnd.oci.image.layer.nondistributable.", StringComparison.Ordinal)
+        || mediaType.StartsWith("application/vnd.docker.image.rootfs.foreign.", StringComparison.Ordinal);
+
+    /// <summary>The x86-64 level a variant asks for: 1 to 4, or 5 for one that nobody knows.</summary>
+    private static int LevelOf(string? variant) => variant switch
+    {
+        null or "" or "v1" => 1,
+        "v2" => 2,
+        "v3" => 3,
+        "v4" => 4,
+        _ => 5,
+    };
 
     internal static string? Text(JsonElement element, string name) =>
         element.ValueKind == JsonValueKind.Object && element.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.String

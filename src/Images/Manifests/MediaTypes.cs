@@ -10,6 +10,9 @@ internal static class MediaTypes
     public const string DockerIndex = "application/vnd.docker.distribution.manifest.list.v2+json";
     public const string DockerManifest = "application/vnd.docker.distribution.manifest.v2+json";
 
+    /// <summary>Head of its two types.</summary>
+    public const string DockerSchema1 = "application/vnd.docker.distribution.manifest.v1+";
+
     /// <summary>What a registry is asked for, in this order of preference.</summary>
     public static readonly string[] Accepted = [OciIndex, DockerIndex, OciManifest, DockerManifest];
 

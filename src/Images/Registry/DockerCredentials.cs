@@ -13,14 +13,20 @@ internal static class DockerCredentials
 {
     private const int MaxFileBytes = 1024 * 1024;
 
+    /// <summary>Of what a helper prints: a name, a secret and some JSON around them.</summary>
+    private const int MaxHelperCharacters = 256 * 1024;
+
+    /// <summary>Of a helper's own words in a message.</summary>
+    private const int MaxShownCharacters = 200;
+
     /// <summary>Helpers report a token instead of a password under this name.</summary>
     private const string TokenUser = "<token>";
 
     /// <returns>Null when the file has none for the registry.</returns>
     /// <exception cref="ImageException"><c>registry-unauthorized</c>: the file or a helper does not work.</exception>
-    public static async Task<RegistryCredentials?> FindAsync(string registry, string? file, CancellationToken cancellationToken)
+    public static async Task<RegistryCredentials?> FindAsync(string registry, RegistryOptions options, CancellationToken cancellationToken)
     {
-        file ??= DefaultFile();
+        var file = options.DockerConfigFile ?? DefaultFile();
         if (!File.Exists(file))
             return null;
         JsonElement config;
@@ -30,7 +36,12 @@ internal static class DockerCredentials
                 throw Broken(file, $"it is over {MaxFileBytes} bytes", null);
             config = UntrustedJson.Parse(await File.ReadAllBytesAsync(file, cancellationToken));
         }
-        catch (Exception e) when (e is JsonException or IOException or UnauthorizedAccessException)
+        catch (JsonException e)
+        {
+            // Where it is wrong, but not the words there, which may be a secret.
+            throw Broken(file, $"it is not JSON, in line {e.LineNumber + 1}", null);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw Broken(file, e.Message, e);
         }
@@ -38,12 +49,12 @@ internal static class DockerCredentials
             throw Broken(file, "it is not a JSON object", null);
 
         if (Property(config, "credHelpers") is { } helpers && FindEntry(helpers, registry) is { ValueKind: JsonValueKind.String } helper)
-            return await AskHelperAsync(helper.GetString()!, registry, cancellationToken);
+            return await AskHelperAsync(helper.GetString()!, registry, file, options, cancellationToken);
         if (Property(config, "auths") is { } auths && FindEntry(auths, registry) is { ValueKind: JsonValueKind.Object } entry
             && Plain(entry, file) is { } plain)
             return plain;
         if (Property(config, "credsStore") is { ValueKind: JsonValueKind.String } store && store.GetString() is { Length: > 0 } name)
-            return await AskHelperAsync(name, registry, cancellationToken);
+            return await AskHelperAsync(name, registry, file, options, cancellationToken);
         return null;
     }
 
@@ -79,12 +90,15 @@ internal static class DockerCredentials
     {
         if (map.ValueKind != JsonValueKind.Object)
             return null;
+        JsonElement? found = null;
         foreach (var property in map.EnumerateObject())
         {
-            if (IsFor(property.Name, registry))
+            if (string.Equals(property.Name, registry, StringComparison.Ordinal))
                 return property.Value;
+            if (found is null && IsFor(property.Name, registry))
+                found = property.Value;
         }
-        return null;
+        return found;
     }
 
     private static RegistryCredentials? Plain(JsonElement entry, string file)
@@ -110,31 +124,53 @@ internal static class DockerCredentials
         return token is null ? null : new RegistryCredentials("", "", token);
     }
 
-    private static async Task<RegistryCredentials?> AskHelperAsync(string name, string registry, CancellationToken cancellationToken)
+    /// <summary>The protocol of docker-credential-helpers: <c>get</c>, the server on standard input, JSON on standard output.</summary>
+    private static async Task<RegistryCredentials?> AskHelperAsync(
+        string name, string registry, string file, RegistryOptions options, CancellationToken cancellationToken)
     {
         var program = $"docker-credential-{name}";
-        if (name.AsSpan().ContainsAny('/', '\0'))
-            throw new ImageException("registry-unauthorized", $"Docker's configuration names \"{name}\" as a credential helper, which is no name");
+        if (name.Length == 0 || name.AsSpan().ContainsAny('/', '\0'))
+            throw Broken(file, $"it names \"{name}\" as a credential helper, which is no name", null);
         var server = registry == ImageReference.DefaultRegistry ? "https://index.docker.io/v1/" : registry;
+        CommandResult result;
         try
         {
-            var result = await CommandRunner.RunAsync(program, ["get"], server, TimeSpan.FromSeconds(30), cancellationToken);
-            if (result.ExitCode != 0)
-            {
-                // The protocol's way to say that there are none.
-                if (result.Output.Contains("credentials not found", StringComparison.OrdinalIgnoreCase))
-                    return null;
-                throw new ImageException("registry-unauthorized", $"{program} gave no credentials for {registry}: {FirstLine(result.Output + result.Error)}");
-            }
+            result = await CommandRunner.RunAsync(program, ["get"], server, options.HelperTimeout, cancellationToken);
+        }
+        catch (CommandException e)
+        {
+            throw NoAnswer(program, registry, file, e.Message, e);
+        }
+        if (result.ExitCode != 0)
+        {
+            // The protocol's way to say that there are none, on standard output.
+            if (result.Output.Contains("credentials not found", StringComparison.OrdinalIgnoreCase))
+                return null;
+            var words = FirstLine(result.Output) is { Length: > 0 } line ? line : FirstLine(result.Error);
+            throw NoAnswer(program, registry, file, $"it ended with {result.ExitCode}: {(words.Length > 0 ? words : "(it printed no reason)")}", null);
+        }
+        if (result.Output.Length > MaxHelperCharacters)
+            throw NoAnswer(program, registry, file, $"it printed over {MaxHelperCharacters} characters", null);
+        try
+        {
             var answer = UntrustedJson.Parse(Encoding.UTF8.GetBytes(result.Output));
             var user = Text(answer, "Username") ?? "";
             var secret = Text(answer, "Secret") ?? "";
-            return user == TokenUser ? new RegistryCredentials("", "", secret) : new RegistryCredentials(user, secret);
+            if (secret.Length > 0 && user.Length > 0)
+                return user == TokenUser ? new RegistryCredentials("", "", secret) : new RegistryCredentials(user, secret);
         }
-        catch (Exception e) when (e is CommandException or JsonException)
+        catch (JsonException)
         {
-            throw new ImageException("registry-unauthorized", $"{program} gave no credentials for {registry}: {e.Message}", e);
+            // Its words may hold a secret, so they are not repeated, and the parser's would be.
+            throw NoAnswer(program, registry, file, "what it printed is not JSON", null);
         }
+        throw NoAnswer(program, registry, file, "what it printed has no Username and Secret", null);
+    }
+
+    private static ImageException NoAnswer(string program, string registry, string file, string why, Exception? inner)
+    {
+        var message = $"{program} gave no credentials for {registry}: {why}; mend it, or take it out of {file}";
+        return inner is null ? new ImageException("registry-unauthorized", message) : new ImageException("registry-unauthorized", message, inner);
     }
 
     private static string? Text(JsonElement element, string name) =>
@@ -142,7 +178,12 @@ internal static class DockerCredentials
             ? value.GetString()
             : null;
 
-    private static string FirstLine(string text) => text.Split('\n', 2)[0].Trim();
+    private static string FirstLine(string text)
+    {
+        var end = text.IndexOf('\n');
+        var line = RegistryFailure.OneLine(end < 0 ? text : text[..end]);
+        return line.Length > MaxShownCharacters ? line[..MaxShownCharacters] : line;
+    }
 
     private static ImageException Broken(string file, string why, Exception? inner) =>
         inner is null

@@ -8,12 +8,16 @@ namespace Ravel.Images.Registry;
 
 /// <summary>
 /// Answers a registry's challenges for one repository: Basic with the user's credentials, Bearer with a token fetched for
-/// pulling (distribution project, "Token Authentication Specification" and "OAuth2 Token Authentication").
+/// pulling (distribution project, "Token Authentication Specification" and "OAuth2 Token Authentication"). Messages name
+/// hosts and users, never a password or a token.
 /// </summary>
 internal sealed class RegistryAuthenticator(
-    HttpClient http, string registry, string repository, RegistryOptions options, TimeProvider time) : IDisposable
+    RegistryConnections connections, RegistryPlace place, RegistryOptions options, TimeProvider time) : IDisposable
 {
-    private const int MaxTokenBytes = 256 * 1024;
+    private const int MaxAnswerBytes = 256 * 1024;
+
+    /// <summary>Longer ones do not fit into the header that carries them to any registry.</summary>
+    private const int MaxTokenLength = 32 * 1024;
 
     private readonly SemaphoreSlim _gate = new(1, 1);
     private volatile AuthenticationHeaderValue? _current;
@@ -24,6 +28,7 @@ internal sealed class RegistryAuthenticator(
     public void Dispose() => _gate.Dispose();
 
     /// <summary>Gets an answer to a challenge. Layers that are refused together share one.</summary>
+    /// <param name="challenges">Values of <c>WWW-Authenticate</c>.</param>
     /// <param name="refused">What the refused request carried.</param>
     /// <exception cref="ImageException"><c>registry-unauthorized</c>: there is no answer, or the same was refused before.</exception>
     public async Task AnswerAsync(
@@ -34,14 +39,14 @@ internal sealed class RegistryAuthenticator(
         {
             if (!ReferenceEquals(_current, refused))
                 return;
-            var parsed = challenges.Select(AuthenticationChallenge.Parse).OfType<AuthenticationChallenge>().ToList();
-            var credentials = await DockerCredentials.FindAsync(registry, options.DockerConfigFile, cancellationToken);
+            var parsed = challenges.SelectMany(AuthenticationChallenge.Parse).ToList();
+            var credentials = await DockerCredentials.FindAsync(place.Host, options, cancellationToken);
             if (parsed.FirstOrDefault(challenge => challenge.Scheme == "bearer") is { } bearer)
                 _current = new AuthenticationHeaderValue("Bearer", await FetchTokenAsync(bearer, credentials, cancellationToken));
             else if (parsed.Any(challenge => challenge.Scheme == "basic"))
                 _current = BasicAnswer(credentials, refused);
             else
-                throw Refused($"{registry} refuses access in a way Ravel does not know");
+                throw Refused($"{place.Host} refuses access in a way Ravel does not know; it knows Basic and Bearer");
         }
         finally
         {
@@ -52,10 +57,10 @@ internal sealed class RegistryAuthenticator(
     private AuthenticationHeaderValue BasicAnswer(RegistryCredentials? credentials, AuthenticationHeaderValue? refused)
     {
         if (credentials is not { UserName.Length: > 0 })
-            throw Refused($"{registry} asks for a password for {repository}; log in with: docker login {registry}");
+            throw Refused($"{place.Host} asks for a password for {place.Repository}; log in with: docker login {place.Host}");
         return refused is null
             ? Basic(credentials)
-            : throw Refused($"{registry} refuses the password of {credentials.UserName} for {repository}; log in again");
+            : throw Refused($"{place.Host} refuses the password of {credentials.UserName} for {place.Repository}; log in again with: docker login {place.Host}");
     }
 
     private async Task<string> FetchTokenAsync(
@@ -63,41 +68,58 @@ internal sealed class RegistryAuthenticator(
     {
         if (!challenge.Parameters.TryGetValue("realm", out var realm) || !Uri.TryCreate(realm, UriKind.Absolute, out var uri)
             || uri.Scheme is not ("https" or "http"))
-            throw Refused($"{registry} asks for a token, but not where to get it");
-        if (credentials is not null && uri.Scheme == "http" && !RegistryEndpoint.IsPlainHttp(uri.Authority, options))
-            throw Refused($"{registry} asks to send the password to {uri.Authority} without TLS");
+            throw Refused($"{place.Host} asks for a token, but not where to get it");
+        if (!RegistryEndpoint.MaySendTo(place.Endpoint, uri, options))
+        {
+            throw Refused(
+                $"{place.Host} asks for a token of {uri.Authority} without TLS; if that is right, name {uri.Authority} with \"http\": true in {options.SettingsFile}");
+        }
 
         var fields = new List<KeyValuePair<string, string>>();
         if (challenge.Parameters.TryGetValue("service", out var service))
             fields.Add(new("service", service));
-        fields.Add(new("scope", $"repository:{repository}:pull"));
+        fields.Add(new("scope", $"repository:{place.Repository}:pull"));
 
         using var stall = new CancellationTokenSource(options.StallTimeout, time);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, stall.Token);
         try
         {
             using var request = TokenRequest(uri, fields, credentials);
-            using var response = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, either.Token);
-            if (response.StatusCode is HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden or HttpStatusCode.BadRequest)
-                throw Refused($"{uri.Authority} gives no token for {registry}/{repository}; log in with: docker login {registry}");
-            response.EnsureSuccessStatusCode();
-            var content = await BoundedContent.ReadAsync(response, MaxTokenBytes, $"the token from {uri.Authority}", either.Token);
-            var answer = UntrustedJson.Parse(content);
-            foreach (var name in (string[])["token", "access_token"])
+            using var response = await connections.For(uri).SendAsync(request, HttpCompletionOption.ResponseHeadersRead, either.Token);
+            if (RegistryRetry.IsTransient(response.StatusCode))
+                throw new HttpRequestException($"{uri.Authority} answers {(int)response.StatusCode} when asked for a token");
+            if (!response.IsSuccessStatusCode)
             {
-                if (ManifestReader.Text(answer, name) is { Length: > 0 } value && value.All(c => c is > ' ' and <= '~'))
-                    return value;
+                throw Refused(
+                    $"{uri.Authority} answers {(int)response.StatusCode} when asked for a token for {place.Host}/{place.Repository}; log in with: docker login {place.Host}");
             }
-            throw Refused($"{uri.Authority} answered without a token for {registry}/{repository}");
-        }
-        catch (JsonException e)
-        {
-            throw new ImageException("registry-unauthorized", $"{uri.Authority} answered with something that is no token", e);
+            await using var stream = await response.Content.ReadAsStreamAsync(either.Token);
+            return TokenIn(await BoundedContent.ReadAsync(stream, MaxAnswerBytes, $"the token from {uri.Authority}", either.Token, "registry-unauthorized"))
+                ?? throw Refused($"{uri.Authority} answers without a token for {place.Host}/{place.Repository}; check the registry's token service");
         }
         catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {
-            throw new TimeoutException($"{uri.Authority} gave no token within {options.StallTimeout.TotalSeconds:0} s", e);
+            throw new TimeoutException($"{uri.Authority} gave no token within {options.StallTimeout.TotalSeconds:0.#} s", e);
         }
+    }
+
+    /// <returns>Null when there is none that could be sent.</returns>
+    private static string? TokenIn(ReadOnlyMemory<byte> content)
+    {
+        try
+        {
+            var answer = UntrustedJson.Parse(content);
+            foreach (var name in (string[])["token", "access_token"])
+            {
+                if (ManifestReader.Text(answer, name) is { Length: > 0 and <= MaxTokenLength } value && !value.AsSpan().ContainsAnyExceptInRange('!', '~'))
+                    return value;
+            }
+        }
+        catch (JsonException)
+        {
+            // Then it is no token either.
+        }
+        return null;
     }
 
     private static HttpRequestMessage TokenRequest(
@@ -123,5 +145,5 @@ internal sealed class RegistryAuthenticator(
     private static AuthenticationHeaderValue Basic(RegistryCredentials credentials) =>
         new("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes($"{credentials.UserName}:{credentials.Password}")));
 
-    private static ImageException Refused(string message) => new("registry-unauthorized", message);
+    private static ImageException Refused(string message) => new("registry-unauthorized", RegistryFailure.OneLine(message));
 }

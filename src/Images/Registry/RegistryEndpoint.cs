@@ -2,7 +2,12 @@ using System.Net;
 
 namespace Ravel.Images.Registry;
 
-/// <summary>Where a registry of a reference is.</summary>
+/// <summary>A place that may have an image.</summary>
+/// <param name="Host">Host and port, as credentials and settings know it.</param>
+/// <param name="Repository">The image's repository there.</param>
+internal sealed record RegistryPlace(string Host, string Repository, Uri Endpoint);
+
+/// <summary>Where registries are, and who may be spoken to without TLS.</summary>
 internal static class RegistryEndpoint
 {
     private const string DockerHub = "registry-1.docker.io";
@@ -13,15 +18,35 @@ internal static class RegistryEndpoint
         return new Uri($"{(IsPlainHttp(authority, options) ? "http" : "https")}://{authority}");
     }
 
-    /// <summary>Loopback addresses and what the operator named; everything else speaks TLS.</summary>
-    public static bool IsPlainHttp(string authority, RegistryOptions options)
+    /// <summary>The places to ask for an image, in order: the registry's mirrors, then the registry.</summary>
+    public static IReadOnlyList<RegistryPlace> PlacesOf(ImageReference reference, RegistryOptions options)
     {
-        if (options.PlainHttpRegistries.Contains(authority, StringComparer.OrdinalIgnoreCase))
-            return true;
-        if (!Uri.TryCreate($"http://{authority}", UriKind.Absolute, out var uri))
-            return false;
-        return options.PlainHttpRegistries.Contains(uri.Host, StringComparer.OrdinalIgnoreCase)
-            || uri.Host == "localhost"
-            || (IPAddress.TryParse(uri.Host.Trim('[', ']'), out var address) && IPAddress.IsLoopback(address));
+        var mirrors = options.Mirrors.GetValueOrDefault(reference.Registry) ?? [];
+        return
+        [
+            .. mirrors.Select(mirror => new RegistryPlace(
+                mirror.Host, mirror.Prefix.Length == 0 ? reference.Repository : $"{mirror.Prefix}/{reference.Repository}", Of(mirror.Host, options))),
+            new RegistryPlace(reference.Registry, reference.Repository, Of(reference.Registry, options)),
+        ];
     }
+
+    /// <summary>Loopback addresses and what the operator named; everything else speaks TLS.</summary>
+    public static bool IsPlainHttp(string authority, RegistryOptions options) =>
+        Uri.TryCreate($"http://{authority}", UriKind.Absolute, out var uri)
+        && (IsIn(options.PlainHttpRegistries, uri, authority)
+            || (IsLoopback(uri) && !IsIn(options.TlsRegistries, uri, authority) && !IsIn(options.Authorities.Keys, uri, authority)));
+
+    /// <summary>
+    /// Whether a registry may send us to an address, by redirect or for a token. A registry elsewhere may not reach this
+    /// host's own services through us.
+    /// </summary>
+    public static bool MaySendTo(Uri from, Uri to, RegistryOptions options) =>
+        to.Scheme == "https" || (to.Scheme == "http" && (IsIn(options.PlainHttpRegistries, to, to.Authority) || (IsLoopback(to) && IsLoopback(from))));
+
+    private static bool IsIn(IEnumerable<string> registries, Uri uri, string authority) =>
+        registries.Any(registry => string.Equals(registry, authority, StringComparison.OrdinalIgnoreCase)
+            || string.Equals(registry, uri.Host, StringComparison.OrdinalIgnoreCase));
+
+    private static bool IsLoopback(Uri uri) =>
+        uri.Host == "localhost" || (IPAddress.TryParse(uri.Host.Trim('[', ']'), out var address) && IPAddress.IsLoopback(address));
 }

@@ -1,22 +1,13 @@
 using System.Net;
-using System.Net.Sockets;
 
 namespace Ravel.Images.Registry;
 
-/// <summary>Which failures pass by themselves, and how long to wait for that.</summary>
+/// <summary>Which answers a later try may better, and how long to wait for it.</summary>
 internal static class RegistryRetry
 {
     public static bool IsTransient(HttpStatusCode status) =>
         status is HttpStatusCode.TooManyRequests or HttpStatusCode.RequestTimeout or HttpStatusCode.InternalServerError
             or HttpStatusCode.BadGateway or HttpStatusCode.ServiceUnavailable or HttpStatusCode.GatewayTimeout;
-
-    /// <summary>Lost and refused connections, stalls; not a name that does not exist or a certificate nobody trusts.</summary>
-    public static bool IsTransient(Exception error) => error switch
-    {
-        HttpRequestException { HttpRequestError: HttpRequestError.SecureConnectionError or HttpRequestError.NameResolutionError } => false,
-        HttpRequestException or IOException or TimeoutException or SocketException => true,
-        _ => false,
-    };
 
     /// <param name="attempt">How many tries failed so far, from 1.</param>
     /// <param name="retryAfter">What the registry asked for; honoured up to the longest pause.</param>

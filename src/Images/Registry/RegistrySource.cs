@@ -4,13 +4,24 @@ using Ravel.Images.Manifests;
 
 namespace Ravel.Images.Registry;
 
-/// <summary>An image in a registry.</summary>
+/// <summary>
+/// An image in a registry or its mirrors. The places are asked in order; one that cannot give what it is asked for is left for
+/// the next, and not asked again for this image.
+/// </summary>
 internal sealed class RegistrySource : BlobImageSource
 {
+    /// <summary>Broken transfers in a row after which a mirror is left.</summary>
+    private const int MirrorTransfers = 2;
+
     private readonly ImageReference _reference;
     private readonly RegistryOptions _options;
     private readonly TimeProvider _time;
-    private readonly RegistryClient _client;
+    private readonly RegistryConnections _connections;
+    private readonly IReadOnlyList<RegistryClient> _places;
+
+    /// <summary>The first of the places that are still asked.</summary>
+    private int _first;
+    private string? _servedBy;
 
     public RegistrySource(ImageReference reference, RegistryOptions options, ImageLimits limits, TimeProvider time)
         : base(reference.ToString(), limits)
@@ -18,30 +29,127 @@ internal sealed class RegistrySource : BlobImageSource
         _reference = reference;
         _options = options;
         _time = time;
-        _client = new RegistryClient(reference, options, time);
+        _connections = new RegistryConnections(options);
+        var places = RegistryEndpoint.PlacesOf(reference, options);
+        _places = [.. places.Select((place, i) => new RegistryClient(place, _connections, options, time, i < places.Count - 1 ? 1 : options.Attempts))];
     }
 
-    public override async Task<Stream> OpenLayerAsync(Layer layer, long offset, CancellationToken cancellationToken)
+    /// <summary>Told who gives the image, first and whenever that changes.</summary>
+    public Action<string>? Served { get; set; }
+
+    public override Task<Stream> OpenLayerAsync(Layer layer, long offset, CancellationToken cancellationToken) =>
+        AskAsync(client => OpenAsync(client, layer, offset, cancellationToken));
+
+    public override TimeSpan? RetryDelay(Exception error, int attempt)
     {
-        var subject = $"layer {layer.Name} of {What}";
-        var response = await _client.GetAsync(
-            $"{_reference.Repository}/blobs/{layer.Digest}", subject,
+        if (!RegistryFailure.IsTransient(error))
+            return null;
+        var first = Volatile.Read(ref _first);
+        if (attempt >= MirrorTransfers && first < _places.Count - 1)
+            Leave(first);
+        return RegistryRetry.Delay(_options, attempt, null, Random.Shared.NextDouble());
+    }
+
+    public override ValueTask DisposeAsync()
+    {
+        foreach (var client in _places)
+            client.Dispose();
+        _connections.Dispose();
+        return base.DisposeAsync();
+    }
+
+    protected override Task<(byte[] Content, string? MediaType)> ReadFirstAsync(CancellationToken cancellationToken) =>
+        AskAsync(async client =>
+        {
+            var (content, mediaType, stated) = await ReadAsync(
+                client, $"manifests/{_reference.Digest ?? _reference.Tag}", ManifestReader.MaxManifestBytes, What,
+                headers =>
+                {
+                    foreach (var accepted in MediaTypes.Accepted)
+                        headers.Accept.Add(new MediaTypeWithQualityHeaderValue(accepted));
+                },
+                cancellationToken);
+            if (mediaType is "text/html")
+                throw new ImageException("image-pull-failed", $"{client.Place.Host} answers with a web page when asked for {What}; check that it is a registry, and any proxy");
+            var actual = Digest.Of(content);
+            if (_reference.Digest is { } wanted && actual.ToString() != wanted)
+                throw ManifestReader.Invalid($"{client.Place.Host} sent {actual} when asked for {What}; check any proxy, and tell who runs it");
+            if (_reference.Digest is null && stated is not null && stated != actual.ToString() && Digest.TryParse(stated, out _))
+                throw ManifestReader.Invalid($"the manifest of {What} arrived as {actual}, but {client.Place.Host} says it is {stated}; try again, or push it anew");
+            return (content, mediaType);
+        });
+
+    protected override Task<byte[]> ReadManifestAsync(Descriptor descriptor, CancellationToken cancellationToken) =>
+        ReadCheckedAsync(
+            descriptor, $"manifests/{descriptor.Digest}", $"manifest {descriptor.Digest} of {What}",
+            headers => headers.Accept.Add(new MediaTypeWithQualityHeaderValue(
+                MediaTypes.IsIndex(descriptor.MediaType) || MediaTypes.IsManifest(descriptor.MediaType) ? descriptor.MediaType : "*/*")),
+            cancellationToken);
+
+    protected override Task<byte[]> ReadBlobAsync(Descriptor descriptor, CancellationToken cancellationToken) =>
+        ReadCheckedAsync(descriptor, $"blobs/{descriptor.Digest}", $"blob {descriptor.Digest} of {What}", null, cancellationToken);
+
+    /// <summary>Asks one place after the other.</summary>
+    /// <exception cref="ImageException">Of the registry itself, with what its mirrors said.</exception>
+    private async Task<T> AskAsync<T>(Func<RegistryClient, Task<T>> ask)
+    {
+        var failures = new List<string>();
+        while (true)
+        {
+            var place = Volatile.Read(ref _first);
+            try
+            {
+                var answer = await ask(_places[place]);
+                if (Interlocked.Exchange(ref _servedBy, _places[place].Place.Host) != _places[place].Place.Host)
+                    Served?.Invoke(_places[place].Place.Host);
+                return answer;
+            }
+            catch (ImageException e) when (place < _places.Count - 1)
+            {
+                failures.Add(e.Message);
+                Leave(place);
+            }
+            catch (ImageException e) when (failures.Count > 0)
+            {
+                throw new ImageException(e.Code, $"{e.Message} (and its mirrors: {string.Join("; ", failures)})", e);
+            }
+        }
+    }
+
+    /// <summary>Goes on behind a place, unless another layer did already.</summary>
+    private void Leave(int place) => Interlocked.CompareExchange(ref _first, place + 1, place);
+
+    private async Task<Stream> OpenAsync(RegistryClient client, Layer layer, long offset, CancellationToken cancellationToken)
+    {
+        var subject = $"layer {layer.Digest} of {What}";
+        var response = await client.GetAsync(
+            $"blobs/{layer.Digest}", subject,
             headers =>
             {
                 if (offset > 0)
                     headers.Range = new RangeHeaderValue(offset, null);
             },
-            cancellationToken);
+            acceptsRefusedRange: offset > 0, cancellationToken);
         try
         {
+            var resumes = offset > 0 && response.StatusCode == HttpStatusCode.PartialContent && response.Content.Headers.ContentRange?.From == offset;
+            if (offset > 0 && !resumes && response.StatusCode != HttpStatusCode.OK)
+            {
+                // Refused, or another part than asked for: from the start then.
+                response.Dispose();
+                response = await client.GetAsync($"blobs/{layer.Digest}", subject, null, acceptsRefusedRange: false, cancellationToken);
+            }
+            // A storage that keeps the compressed layer under this header sends as many bytes as the manifest says; whoever compresses on the way does not.
+            if (response.Content.Headers.ContentEncoding.Any(encoding => encoding != "identity") && response.Content.Headers.ContentLength != layer.Size - (resumes ? offset : 0))
+            {
+                throw new ImageException(
+                    "image-pull-failed",
+                    $"{client.Place.Host} sends {subject} with Content-Encoding {RegistryFailure.OneLine(string.Join(',', response.Content.Headers.ContentEncoding))}, which nobody asked for; pass by the proxy that adds it");
+            }
             var stream = new StallGuardStream(
-                await response.Content.ReadAsStreamAsync(cancellationToken), response, _options.StallTimeout, _time, _reference.Registry);
-            if (offset == 0)
-                return stream;
-            if (response.StatusCode != HttpStatusCode.PartialContent)
+                await response.Content.ReadAsStreamAsync(cancellationToken), response, _options.StallTimeout, _time, client.Place.Host);
+            if (!resumes)
                 await SkipAsync(stream, offset, cancellationToken);
-            else if (response.Content.Headers.ContentRange?.From != offset)
-                throw new ImageException("image-pull-failed", $"{_reference.Registry} sends another part of {subject} than asked for");
             return stream;
         }
         catch
@@ -51,69 +159,42 @@ internal sealed class RegistrySource : BlobImageSource
         }
     }
 
-    public override TimeSpan? RetryDelay(Exception error, int attempt) =>
-        RegistryRetry.IsTransient(error) ? RegistryRetry.Delay(_options, attempt, null, Random.Shared.NextDouble()) : null;
-
-    public override ValueTask DisposeAsync()
-    {
-        _client.Dispose();
-        return base.DisposeAsync();
-    }
-
-    protected override async Task<(byte[] Content, string? MediaType)> ReadFirstAsync(CancellationToken cancellationToken)
-    {
-        var (content, mediaType, stated) = await ReadAsync(
-            $"{_reference.Repository}/manifests/{_reference.Digest ?? _reference.Tag}", ManifestReader.MaxManifestBytes, What,
-            headers =>
-            {
-                foreach (var accepted in MediaTypes.Accepted)
-                    headers.Accept.Add(new MediaTypeWithQualityHeaderValue(accepted));
-            },
-            cancellationToken);
-        var actual = Digest.Of(content);
-        if (_reference.Digest is { } wanted && actual.ToString() != wanted)
-            throw ManifestReader.Invalid($"{_reference.Registry} sent {actual} when asked for {What}");
-        if (_reference.Digest is null && stated is not null && stated != actual.ToString() && Digest.TryParse(stated, out _))
-            throw ManifestReader.Invalid($"the manifest of {What} arrived as {actual}, but the registry says it is {stated}");
-        return (content, mediaType);
-    }
-
-    protected override async Task<byte[]> ReadManifestAsync(Descriptor descriptor, CancellationToken cancellationToken)
-    {
-        var (content, _, _) = await ReadAsync(
-            $"{_reference.Repository}/manifests/{descriptor.Digest}", descriptor.Size, $"manifest {descriptor.Digest} of {What}",
-            headers => headers.Accept.Add(new MediaTypeWithQualityHeaderValue(
-                MediaTypes.IsIndex(descriptor.MediaType) ? descriptor.MediaType : MediaTypes.IsManifest(descriptor.MediaType) ? descriptor.MediaType : "*/*")),
-            cancellationToken);
-        return content;
-    }
-
-    protected override async Task<byte[]> ReadBlobAsync(Descriptor descriptor, CancellationToken cancellationToken)
-    {
-        var (content, _, _) = await ReadAsync(
-            $"{_reference.Repository}/blobs/{descriptor.Digest}", descriptor.Size, $"blob {descriptor.Digest} of {What}", null, cancellationToken);
-        return content;
-    }
+    private Task<byte[]> ReadCheckedAsync(
+        Descriptor descriptor, string path, string subject, Action<HttpRequestHeaders>? headers, CancellationToken cancellationToken) =>
+        AskAsync(async client =>
+        {
+            var (content, _, _) = await ReadAsync(client, path, descriptor.Size, subject, headers, cancellationToken);
+            return Digest.Of(content) is var actual && actual == descriptor.Digest
+                ? content
+                : throw ManifestReader.Invalid($"{client.Place.Host} sent {actual} as {subject}; try again, or push the image anew");
+        });
 
     /// <summary>Reads a small document, again from the start when the connection breaks in the middle.</summary>
     private async Task<(byte[] Content, string? MediaType, string? Digest)> ReadAsync(
-        string path, long most, string subject, Action<HttpRequestHeaders>? headers, CancellationToken cancellationToken)
+        RegistryClient client, string path, long most, string subject, Action<HttpRequestHeaders>? headers, CancellationToken cancellationToken)
     {
         for (var attempt = 1; ; attempt++)
         {
             try
             {
-                var response = await _client.GetAsync(path, subject, headers, cancellationToken);
+                var response = await client.GetAsync(path, subject, headers, acceptsRefusedRange: false, cancellationToken);
                 var stated = response.Headers.TryGetValues("Docker-Content-Digest", out var values) ? values.FirstOrDefault() : null;
                 var mediaType = response.Content.Headers.ContentType?.MediaType;
+                var isEncoded = response.Content.Headers.ContentEncoding.Count > 0;
                 await using var stream = new StallGuardStream(
-                    await response.Content.ReadAsStreamAsync(cancellationToken), response, _options.StallTimeout, _time, _reference.Registry);
-                return (await BoundedContent.ReadAsync(stream, most, subject, cancellationToken), mediaType, stated);
+                    await response.Content.ReadAsStreamAsync(cancellationToken), response, _options.StallTimeout, _time, client.Place.Host);
+                var content = await BoundedContent.ReadAsync(stream, most, subject, cancellationToken);
+                if (isEncoded)
+                    content = await BoundedContent.InflateAsync(content, most, subject, cancellationToken);
+                return (content, mediaType, stated);
             }
-            catch (Exception e) when (e is not ImageException && RegistryRetry.IsTransient(e))
+            catch (Exception e) when (e is not ImageException && RegistryFailure.IsTransient(e))
             {
-                if (attempt >= _options.Attempts)
-                    throw new ImageException("image-pull-failed", $"{subject} could not be read: {e.Message}", e);
+                if (attempt >= client.Attempts)
+                {
+                    throw new ImageException(
+                        "image-pull-failed", $"{client.Place.Host} did not give {subject} whole in {attempt} tries: {RegistryFailure.Explain(e, client.Place.Host, _options)}", e);
+                }
                 await Task.Delay(RegistryRetry.Delay(_options, attempt, null, Random.Shared.NextDouble()), _time, cancellationToken);
             }
         }

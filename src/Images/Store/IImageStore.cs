@@ -162,8 +162,15 @@ public sealed record ImageConfig
     public string Architecture { get; init; } = "";
 }
 
-/// <summary>What a pull is doing. <paramref name="Phase"/>: <c>resolve</c>, <c>pull</c> (with a layer) or <c>build</c>.</summary>
-public sealed record ImageProgress(string Phase, string? LayerDigest = null, long ReceivedBytes = 0, long TotalBytes = 0);
+/// <summary>What a pull is doing. Each layer is told of with 0 bytes before the first arrives, and last with all.</summary>
+/// <param name="Phase"><c>resolve</c>, <c>pull</c> (with a layer or a registry) or <c>build</c>.</param>
+/// <param name="LayerDigest">The layer of which bytes came.</param>
+/// <param name="ReceivedBytes">Of the layer as it is stored, so far.</param>
+/// <param name="TotalBytes">What its manifest says.</param>
+/// <param name="BytesPerSecond">How fast they come at present; 0 as long as nobody measured (<see cref="ProgressFeed"/> does).</param>
+/// <param name="Registry">Who gives the image: its registry or one of its mirrors.</param>
+public sealed record ImageProgress(
+    string Phase, string? LayerDigest = null, long ReceivedBytes = 0, long TotalBytes = 0, long BytesPerSecond = 0, string? Registry = null);
 
 /// <summary>An image that could not be had. <see cref="Code"/> is one of the API's problem codes.</summary>
 /// <remarks>Messages quote what strangers wrote, so each is made one short line without control characters.</remarks>

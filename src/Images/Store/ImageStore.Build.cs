@@ -61,6 +61,8 @@ public sealed partial class ImageStore
         _files.Reach("build: create rootfs");
         using var file = File.OpenHandle(StoreDirectory.RootfsIn(temporary), FileMode.CreateNew, FileAccess.ReadWrite);
         var steps = _options.AtStep is null ? progress : new StepsOf(progress, _files);
+        foreach (var layer in manifest.Layers)
+            steps.Report(new ImageProgress("pull", layer.Name, 0, layer.Size));
         var bytes = await RootfsBuilder.BuildAsync(source, manifest, file, _options.Limits, _memory, durable: true, _time, steps, cancellationToken);
         _files.Reach("build: flush rootfs");
         // The disk works on the one and a core on the other.

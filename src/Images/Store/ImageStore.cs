@@ -155,18 +155,29 @@ public sealed partial class ImageStore : IImageStore, IDisposable
     private async Task<ImageLease> PullAsync(ImageReference name, IProgress<ImageProgress> progress, CancellationToken cancellationToken)
     {
         progress.Report(new ImageProgress("resolve"));
-        var source = new RegistrySource(name, _options.Registry, _options.Limits, _time);
-        ImageManifest manifest;
+        var source = new RegistrySource(name, _options.Registry, _options.Limits, _time)
+        {
+            Served = registry => progress.Report(new ImageProgress("pull", Registry: registry)),
+        };
         try
         {
-            manifest = await source.ResolveAsync(cancellationToken);
+            ImageManifest manifest;
+            try
+            {
+                manifest = await source.ResolveAsync(cancellationToken);
+            }
+            catch
+            {
+                await source.DisposeAsync();
+                throw;
+            }
+            return await StoreAsync(source, manifest, name, isImport: false, progress, cancellationToken);
         }
-        catch
+        catch (ImageException e) when (!e.Message.Contains(name.ToString(), StringComparison.Ordinal))
         {
-            await source.DisposeAsync();
-            throw;
+            // A layer or an entry of one does not know whose it is.
+            throw new ImageException(e.Code, $"{name}: {e.Message}", e);
         }
-        return await StoreAsync(source, manifest, name, isImport: false, progress, cancellationToken);
     }
 
     /// <summary>Builds the rootfs unless it is there, and gives it the name. Takes the source over.</summary>

@@ -35,14 +35,46 @@ public sealed class ImageCommandTests : IAsyncLifetime
             "POST /v1/images/pull",
             ApiJson.Default.PullProgress,
             new PullProgress { Phase = "resolve" },
+            new PullProgress { Phase = "pull", Registry = "mirror.example:5000" },
             new PullProgress { Layer = "sha256:fedcba9876543210", Received = 1000, Total = 1000 },
             new PullProgress { Phase = "build" },
             new PullProgress { Image = Sample });
 
         var result = await _api.RavelAsync("image", "pull", "nginx:1");
 
-        Assert.Equal((0, Sample.Digest + "\n", "resolve\nfedcba987654 1.00kB\nbuild\n"), (result.ExitCode, result.Output, result.Error));
+        Assert.Equal((0, "resolve\npull from mirror.example:5000\nfedcba987654 1.00kB\nbuild\n"), (result.ExitCode, result.Error));
+        Assert.Matches($"^{Sample.Digest} 12\\.3MB in [0-9]+\\.[0-9] s\n$", result.Output);
         Assert.Equal("""{"reference":"nginx:1","pull_policy":"always"}""", Assert.Single(_api.Requests).Body);
+    }
+
+    [Fact]
+    public async Task A_quiet_pull_prints_the_digest_and_nothing_else()
+    {
+        _api.OnLines(
+            "POST /v1/images/pull", ApiJson.Default.PullProgress, new PullProgress { Phase = "resolve" }, new PullProgress { Image = Sample });
+
+        var result = await _api.RavelAsync("image", "pull", "--quiet", "nginx:1");
+
+        Assert.Equal((0, Sample.Digest + "\n", ""), (result.ExitCode, result.Output, result.Error));
+    }
+
+    [Fact]
+    public async Task A_pull_as_json_is_its_events()
+    {
+        _api.OnLines(
+            "POST /v1/images/pull",
+            ApiJson.Default.PullProgress,
+            new PullProgress { Phase = "pull", Registry = "mirror.example:5000" },
+            new PullProgress { Phase = "pull", Layer = "sha256:fedcba9876543210", Received = 500, Total = 1000, BytesPerSecond = 250 },
+            new PullProgress { Image = Sample });
+
+        var result = await _api.RavelAsync("image", "pull", "--json", "nginx:1");
+
+        var lines = result.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.Equal((0, "", 3), (result.ExitCode, result.Error, lines.Length));
+        Assert.Equal("""{"phase":"pull","registry":"mirror.example:5000"}""", lines[0]);
+        Assert.Equal("""{"phase":"pull","layer":"sha256:fedcba9876543210","received":500,"total":1000,"bytes_per_second":250}""", lines[1]);
+        Assert.StartsWith("""{"image":{""", lines[2]);
     }
 
     [Fact]

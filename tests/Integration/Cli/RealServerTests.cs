@@ -124,7 +124,7 @@ public sealed class RealServerTests : IAsyncLifetime
         await File.WriteAllTextAsync(file, "archive");
         try
         {
-            Assert.Equal(Pulled("x").ManifestDigest + "\n", await DoneAsync("image", "pull", "localhost:5000/team/app:1"));
+            Assert.Equal(Pulled("x").ManifestDigest + "\n", await DoneAsync("image", "pull", "-q", "localhost:5000/team/app:1"));
             Assert.Equal($"sha256:{new string('b', 64)}\n", await DoneAsync("image", "import", file, "--name", "team/app:2"));
             Assert.Equal("team/app:2", Assert.Single(_host.Node.Imported).Reference);
             _host.Node.Images.Add(Pulled("localhost:5000/team/app:1"));

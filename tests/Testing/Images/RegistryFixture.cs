@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Security.Cryptography.X509Certificates;
 using System.Text.RegularExpressions;
 using Ravel.Linux.Processes;
 
@@ -19,15 +20,15 @@ public sealed partial class RegistryFixture : IAsyncDisposable
 
     private readonly Process _process;
     private readonly string _directory;
-    private readonly bool _password;
+    private readonly string? _credentials;
     private readonly string? _networkNamespace;
 
-    private RegistryFixture(Process process, string directory, int port, bool password, string? networkNamespace)
+    private RegistryFixture(Process process, string directory, int port, string? credentials, string? networkNamespace)
     {
         _networkNamespace = networkNamespace;
         _process = process;
         _directory = directory;
-        _password = password;
+        _credentials = credentials;
         Port = port;
     }
 
@@ -38,14 +39,25 @@ public sealed partial class RegistryFixture : IAsyncDisposable
 
     /// <param name="password">Asks for Basic credentials, <see cref="UserName"/> and <see cref="Password"/>.</param>
     /// <param name="networkNamespace">Listens on the loopback of this network namespace (ip-netns(8)) instead of the host's.</param>
+    /// <param name="certificate">For TLS; without it is plain HTTP.</param>
+    /// <param name="tokens">Asks for tokens of this server.</param>
     public static async Task<RegistryFixture> StartAsync(
-        bool password = false, string? networkNamespace = null, CancellationToken cancellationToken = default)
+        bool password = false, string? networkNamespace = null, CancellationToken cancellationToken = default,
+        X509Certificate2? certificate = null, TokenServer? tokens = null)
     {
         var directory = Directory.CreateTempSubdirectory("ravel-registry-").FullName;
         try
         {
             var configuration = Path.Combine(directory, "config.yml");
-            await File.WriteAllTextAsync(configuration, Configuration(directory, password), cancellationToken);
+            await File.WriteAllTextAsync(configuration, Configuration(directory, password, certificate is not null, tokens), cancellationToken);
+            if (certificate is not null)
+            {
+                await File.WriteAllTextAsync(Path.Combine(directory, "tls.crt"), certificate.ExportCertificatePem(), cancellationToken);
+                using var key = certificate.GetECDsaPrivateKey()!;
+                await File.WriteAllTextAsync(Path.Combine(directory, "tls.key"), key.ExportPkcs8PrivateKeyPem(), cancellationToken);
+            }
+            if (tokens is not null)
+                await File.WriteAllTextAsync(Path.Combine(directory, "tokens.pem"), tokens.AuthorityPem, cancellationToken);
             if (password)
                 await File.WriteAllTextAsync(Path.Combine(directory, "htpasswd"), $"{UserName}:{PasswordHash}\n", cancellationToken);
 
@@ -88,7 +100,8 @@ public sealed partial class RegistryFixture : IAsyncDisposable
             process.BeginOutputReadLine();
             process.BeginErrorReadLine();
             var port = await listening.Task.WaitAsync(TimeSpan.FromSeconds(30), cancellationToken);
-            return new RegistryFixture(process, directory, port, password, networkNamespace);
+            var credentials = password ? $"{UserName}:{Password}" : tokens is not null ? $"{TokenServer.UserName}:{TokenServer.Password}" : null;
+            return new RegistryFixture(process, directory, port, credentials, networkNamespace);
         }
         catch
         {
@@ -102,9 +115,9 @@ public sealed partial class RegistryFixture : IAsyncDisposable
     {
         var reference = $"{Host}/{name}";
         List<string> arguments = ["copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false"];
-        if (_password)
-            arguments.Add($"--dest-creds={UserName}:{Password}");
-        arguments.AddRange([$"oci:{image.Directory}:{image.Tag}", $"docker://{reference}"]);
+        if (_credentials is not null)
+            arguments.Add($"--dest-creds={_credentials}");
+        arguments.AddRange([image.Tag.Length == 0 ? $"oci:{image.Directory}" : image.ToString(), $"docker://{reference}"]);
         var command = Inside(_networkNamespace, ["skopeo", .. arguments]);
         await CommandRunner.RunCheckedAsync(
             command[0], command[1..], timeout: TimeSpan.FromMinutes(3), cancellationToken: cancellationToken);
@@ -137,7 +150,7 @@ public sealed partial class RegistryFixture : IAsyncDisposable
     private static string[] Inside(string? networkNamespace, params string[] command) =>
         networkNamespace is null ? command : ["nsenter", $"--net=/run/netns/{networkNamespace}", .. command];
 
-    private static string Configuration(string directory, bool password) =>
+    private static string Configuration(string directory, bool password, bool tls, TokenServer? tokens) =>
         $"""
         version: 0.1
         log:
@@ -152,6 +165,8 @@ public sealed partial class RegistryFixture : IAsyncDisposable
         http:
           addr: 127.0.0.1:0
           secret: one-process-needs-no-real-secret
+        {(tls ? $"  tls:\n    certificate: {directory}/tls.crt\n    key: {directory}/tls.key" : "")}
+        {(tokens is null ? "" : $"auth:\n  token:\n    realm: {tokens.Realm}\n    service: {TokenServer.Service}\n    issuer: {TokenServer.Issuer}\n    rootcertbundle: {directory}/tokens.pem")}
         {(password ? $"auth:\n  htpasswd:\n    realm: test\n    path: {directory}/htpasswd" : "")}
 
         """;

@@ -1,7 +1,6 @@
 using System.Formats.Tar;
 using Ravel.Cli.Errors;
 using Ravel.Cli.Images;
-using Ravel.Contracts.Api;
 
 namespace Ravel.Unit.Cli;
 
@@ -40,36 +39,6 @@ public sealed class ImageArchiveTests : IDisposable
     [Fact]
     public void A_file_that_is_not_there_is_refused() =>
         Assert.Equal(ExitCodes.Usage, Assert.Throws<CliException>(() => ImageArchive.Open(Path.Combine(_directory, "none"))).ExitCode);
-
-    [Fact]
-    public void On_a_terminal_bars_are_redrawn_in_place_and_gone_at_the_end()
-    {
-        var to = new StringWriter();
-        var bars = new PullBars(to, colour: false, width: 80, new Microsoft.Extensions.Time.Testing.FakeTimeProvider { AutoAdvanceAmount = TimeSpan.FromSeconds(1) });
-
-        bars.Report(new PullProgress { Phase = "pull", Layer = "sha256:0123456789abcdef", Received = 0, Total = 1000 });
-        bars.Report(new PullProgress { Phase = "pull", Layer = "sha256:0123456789abcdef", Received = 500, Total = 1000 });
-        bars.End();
-
-        var text = to.ToString();
-        Assert.Contains($"0123456789ab {new string('━', 20)}{new string(' ', 20)} 500B/1.00kB", text);
-        Assert.Contains("\e[2A", text);
-        Assert.EndsWith("\e[2A\e[J", text);
-    }
-
-    [Fact]
-    public void In_a_pipe_each_layer_is_one_line()
-    {
-        var to = new StringWriter { NewLine = "\n" };
-        var lines = new PullLines(to);
-
-        lines.Report(new PullProgress { Phase = "resolve" });
-        lines.Report(new PullProgress { Phase = "pull", Layer = "sha256:0123456789abcdef", Received = 500, Total = 1000 });
-        lines.Report(new PullProgress { Phase = "pull", Layer = "sha256:0123456789abcdef", Received = 1000, Total = 1000 });
-        lines.Report(new PullProgress { Phase = "pull", Layer = "sha256:0123456789abcdef", Received = 1000, Total = 1000 });
-
-        Assert.Equal("resolve\n0123456789ab 1.00kB\n", to.ToString());
-    }
 
     [Theory]
     [InlineData("docker.io/library/nginx:1", "nginx:1")]

@@ -1,4 +1,5 @@
 using System.Net;
+using CsCheck;
 using Ravel.Images;
 using Ravel.Images.Registry;
 
@@ -7,6 +8,8 @@ namespace Ravel.Unit.Images;
 /// <summary>Decisions of the registry client that need no registry.</summary>
 public sealed class RegistryRulesTests
 {
+    private const string Odd = " \t,=\"\\aB;é\0";
+
     private static readonly RegistryOptions Options = new() { PlainHttpRegistries = ["plain.example:80", "any.example"] };
 
     [Theory]
@@ -26,9 +29,8 @@ public sealed class RegistryRulesTests
     [Fact]
     public void A_bearer_challenge_is_taken_apart()
     {
-        var challenge = AuthenticationChallenge.Parse(
-            "Bearer realm=\"https://auth.example/token?x=1,2\",service=\"registry \\\"x\\\"\", scope=\"repository:a/b:pull\",error=invalid_token");
-        Assert.NotNull(challenge);
+        var challenge = Assert.Single(AuthenticationChallenge.Parse(
+            "Bearer realm=\"https://auth.example/token?x=1,2\",service=\"registry \\\"x\\\"\", scope=\"repository:a/b:pull\",error=invalid_token"));
         Assert.Equal("bearer", challenge.Scheme);
         Assert.Equal("https://auth.example/token?x=1,2", challenge.Parameters["REALM"]);
         Assert.Equal("registry \"x\"", challenge.Parameters["service"]);
@@ -41,7 +43,35 @@ public sealed class RegistryRulesTests
     [InlineData("Bearer ,,,=,=", "bearer")]
     [InlineData("Negotiate abc==", "negotiate")]
     public void Odd_challenges_do_no_harm(string header, string scheme) =>
-        Assert.Equal(scheme, AuthenticationChallenge.Parse(header)?.Scheme);
+        Assert.Equal(scheme, AuthenticationChallenge.Parse(header)[0].Scheme);
+
+    [Fact]
+    public void Challenges_in_one_header_are_told_apart()
+    {
+        var challenges = AuthenticationChallenge.Parse("Negotiate, Basic realm=\"a, b\", Bearer realm = \"https://c.example\" , service=d");
+        Assert.Equal(["negotiate", "basic", "bearer"], challenges.Select(challenge => challenge.Scheme));
+        Assert.Equal("a, b", challenges[1].Parameters["realm"]);
+        Assert.Equal("https://c.example", challenges[2].Parameters["realm"]);
+        Assert.Equal("d", challenges[2].Parameters["service"]);
+    }
+
+    [Fact]
+    public void Any_header_is_read_to_its_end() =>
+        Gen.Int[0, Odd.Length - 1].Array[0, 40].Select(picks => new string([.. picks.Select(pick => Odd[pick])]))
+            .Sample(header => Assert.True(AuthenticationChallenge.Parse(header).Count <= header.Length));
+
+    [Theory]
+    [InlineData("https://r.example", "https://storage.example/x", true)]
+    [InlineData("https://r.example", "http://storage.example/x", false)]
+    [InlineData("https://r.example", "http://any.example:81/x", true)]
+    [InlineData("https://r.example", "http://127.0.0.1:8500/x", false)]
+    [InlineData("https://r.example", "http://169.254.169.254/latest", false)]
+    [InlineData("http://127.0.0.1:5000", "http://127.0.0.1:8500/x", true)]
+    [InlineData("http://127.0.0.1:5000", "http://r.example/x", false)]
+    [InlineData("https://r.example", "ftp://storage.example/x", false)]
+    [InlineData("https://r.example", "file:///etc/passwd", false)]
+    public void A_registry_sends_us_nowhere_it_has_no_business(string from, string to, bool may) =>
+        Assert.Equal(may, RegistryEndpoint.MaySendTo(new Uri(from), new Uri(to), Options));
 
     [Theory]
     [InlineData("https://index.docker.io/v1/", "docker.io", true)]

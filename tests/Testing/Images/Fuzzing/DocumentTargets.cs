@@ -182,14 +182,14 @@ public sealed class TextTarget : FuzzTarget
     public override string Read(byte[] input)
     {
         var text = Encoding.UTF8.GetString(input);
-        var challenge = AuthenticationChallenge.Parse(text);
+        var challenges = AuthenticationChallenge.Parse(text);
         if (ImageReference.TryParse(text, out var reference, out _)
             && (!ImageReference.TryParse(reference!.ToString(), out var again, out _) || again != reference))
             throw new InvalidOperationException($"{reference} does not mean itself.");
         var credentials = "";
         if (text.Contains("auth", StringComparison.Ordinal) && !text.Contains("cred", StringComparison.Ordinal))
             credentials = Credentials(input);
-        return $"{reference is not null} {challenge?.Parameters.Count > 1} {credentials}";
+        return $"{reference is not null} {challenges.Any(challenge => challenge.Parameters.Count > 1)} {credentials}";
     }
 
     private static string Credentials(byte[] input)
@@ -198,7 +198,7 @@ public sealed class TextTarget : FuzzTarget
         try
         {
             File.WriteAllBytes(path, input);
-            var found = DockerCredentials.FindAsync("localhost:5000", path, CancellationToken.None).GetAwaiter().GetResult();
+            var found = DockerCredentials.FindAsync("localhost:5000", new RegistryOptions { DockerConfigFile = path }, CancellationToken.None).GetAwaiter().GetResult();
             return $"{found is not null} {found?.IdentityToken is not null}";
         }
         catch (ImageException e)
