@@ -55,8 +55,8 @@ internal sealed class AgentFixture : IAsyncDisposable
 
     public Ravel.Agent.Logs.LogOptions Logs { get; set; } = new();
 
-    /// <summary>Commits until the agent is killed; each start of the agent sets it anew.</summary>
-    public int? CrashAtCommit { get; set; }
+    /// <summary>The commit or effect at which the agent is killed; for its next start only.</summary>
+    public int? CrashAtPoint { get; set; }
 
     public CrashSwitch Crash { get; private set; } = new();
 
@@ -94,10 +94,9 @@ internal sealed class AgentFixture : IAsyncDisposable
 
     public async Task<AgentFixture> StartAsync()
     {
-        Crash = new CrashSwitch();
+        Crash = new CrashSwitch { KillAt = CrashAtPoint };
         Commits = 0;
         var crash = Crash;
-        var crashAt = CrashAtCommit;
         Agent = new NodeAgent(
             Options,
             crash.Guard(Driver),
@@ -107,9 +106,8 @@ internal sealed class AgentFixture : IAsyncDisposable
             NullLogger<NodeAgent>.Instance,
             new JournalFaults(crash.ThrowIfDead, () =>
             {
-                if (++Commits == crashAt)
-                    crash.Kill();
-                crash.ThrowIfDead();
+                Commits++;
+                crash.Pass();
             }));
         await Agent.StartAsync(CancellationToken.None);
         return this;
@@ -121,7 +119,7 @@ internal sealed class AgentFixture : IAsyncDisposable
         Crash.Kill();
         await Agent.DisposeAsync();
         Images.ForgetLeases();
-        CrashAtCommit = null;
+        CrashAtPoint = null;
         await StartAsync();
     }
 

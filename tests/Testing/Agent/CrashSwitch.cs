@@ -15,6 +15,7 @@ public sealed class CrashSwitch
 {
     private readonly TaskCompletionSource _killed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile bool _isDead;
+    private int _points;
 
     public bool IsDead => _isDead;
 
@@ -25,6 +26,33 @@ public sealed class CrashSwitch
     {
         _isDead = true;
         _killed.TrySetResult();
+    }
+
+    /// <summary>The point at which the agent is killed.</summary>
+    public int? KillAt { get; init; }
+
+    /// <summary>Passes a point.</summary>
+    public void Pass()
+    {
+        ThrowIfDead();
+        if (Interlocked.Increment(ref _points) == KillAt)
+            Kill();
+        ThrowIfDead();
+    }
+
+    private async Task DoAsync(Func<Task> effect)
+    {
+        Pass();
+        await effect();
+        Pass();
+    }
+
+    private async Task<T> DoAsync<T>(Func<Task<T>> effect)
+    {
+        Pass();
+        var result = await effect();
+        Pass();
+        return result;
     }
 
     public void ThrowIfDead()
@@ -47,8 +75,7 @@ public sealed class CrashSwitch
 
         public async Task<IVmm> LaunchAsync(VmSpec spec, CancellationToken cancellationToken)
         {
-            crash.ThrowIfDead();
-            return new GuardedVmm(crash, await driver.LaunchAsync(spec, cancellationToken));
+            return new GuardedVmm(crash, await crash.DoAsync(() => driver.LaunchAsync(spec, cancellationToken)));
         }
 
         public async Task<IVmm?> RecoverAsync(VmmRecord record, CancellationToken cancellationToken)
@@ -59,8 +86,7 @@ public sealed class CrashSwitch
 
         public Task PurgeAsync(string id, string runDirectory, CancellationToken cancellationToken)
         {
-            crash.ThrowIfDead();
-            return driver.PurgeAsync(id, runDirectory, cancellationToken);
+            return crash.DoAsync(() => driver.PurgeAsync(id, runDirectory, cancellationToken));
         }
     }
 
@@ -76,11 +102,12 @@ public sealed class CrashSwitch
             return vmm.ConnectGuestAsync(cancellationToken);
         }
 
-        public Task PauseAsync(CancellationToken cancellationToken) => vmm.PauseAsync(cancellationToken);
+        public Task PauseAsync(CancellationToken cancellationToken) => crash.DoAsync(() => vmm.PauseAsync(cancellationToken));
 
-        public Task ResumeAsync(CancellationToken cancellationToken) => vmm.ResumeAsync(cancellationToken);
+        public Task ResumeAsync(CancellationToken cancellationToken) => crash.DoAsync(() => vmm.ResumeAsync(cancellationToken));
 
-        public Task<VmSnapshot> SnapshotAsync(string directory, CancellationToken cancellationToken) => vmm.SnapshotAsync(directory, cancellationToken);
+        public Task<VmSnapshot> SnapshotAsync(string directory, CancellationToken cancellationToken) =>
+            crash.DoAsync(() => vmm.SnapshotAsync(directory, cancellationToken));
 
         public Task<VmmMetrics> GetMetricsAsync(CancellationToken cancellationToken) => vmm.GetMetricsAsync(cancellationToken);
 
@@ -88,8 +115,7 @@ public sealed class CrashSwitch
 
         public Task KillAsync(CancellationToken cancellationToken)
         {
-            crash.ThrowIfDead();
-            return vmm.KillAsync(cancellationToken);
+            return crash.DoAsync(() => vmm.KillAsync(cancellationToken));
         }
 
         public ValueTask DisposeAsync() => vmm.DisposeAsync();
@@ -105,14 +131,12 @@ public sealed class CrashSwitch
 
         public Task<InstanceNetwork> AttachAsync(NetworkAttachment attachment, CancellationToken cancellationToken)
         {
-            crash.ThrowIfDead();
-            return network.AttachAsync(attachment, cancellationToken);
+            return crash.DoAsync(() => network.AttachAsync(attachment, cancellationToken));
         }
 
         public Task DetachAsync(InstanceId instance, CancellationToken cancellationToken)
         {
-            crash.ThrowIfDead();
-            return network.DetachAsync(instance, cancellationToken);
+            return crash.DoAsync(() => network.DetachAsync(instance, cancellationToken));
         }
     }
 

@@ -5,15 +5,15 @@ using Ravel.Testing.Agent;
 namespace Ravel.Unit.Agent.Recovery;
 
 /// <summary>
-/// Kills the agent right after each of its commits in turn, starts another on the same host, says again what it was told (as a server
+/// Kills the agent right after each of its commits, and before and after each of its effects on the host, in turn, starts another on the same host, says again what it was told (as a server
 /// does), and looks for anything lost, doubled or left behind.
 /// </summary>
 public sealed class CrashPointTests
 {
-    private const int MostCommits = 60;
+    private const int MostPoints = 200;
 
     [Fact]
-    public Task While_a_machine_runs_to_its_end() => AtEveryCommitAsync(
+    public Task While_a_machine_runs_to_its_end() => AtEveryPointAsync(
         async (host, machine) =>
         {
             await host.PutAsync(machine, 1, DesiredState.Started, AgentFixture.Spec("sh", "-c", "print one; print two; exit 7"));
@@ -29,7 +29,7 @@ public sealed class CrashPointTests
         });
 
     [Fact]
-    public Task While_a_machine_is_started_and_stopped() => AtEveryCommitAsync(
+    public Task While_a_machine_is_started_and_stopped() => AtEveryPointAsync(
         async (host, machine) =>
         {
             await host.PutAsync(machine, 1, DesiredState.Started);
@@ -44,7 +44,7 @@ public sealed class CrashPointTests
         });
 
     [Fact]
-    public Task While_a_machine_is_replaced_by_one_of_another_specification() => AtEveryCommitAsync(
+    public Task While_a_machine_is_replaced_by_one_of_another_specification() => AtEveryPointAsync(
         async (host, machine) =>
         {
             await host.PutAsync(machine, 1, DesiredState.Started);
@@ -59,7 +59,7 @@ public sealed class CrashPointTests
         });
 
     [Fact]
-    public Task While_a_machine_is_started_and_destroyed() => AtEveryCommitAsync(
+    public Task While_a_machine_is_started_and_destroyed() => AtEveryPointAsync(
         async (host, machine) =>
         {
             await host.PutAsync(machine, 1, DesiredState.Started);
@@ -75,7 +75,7 @@ public sealed class CrashPointTests
         });
 
     [Fact]
-    public Task While_a_start_fails() => AtEveryCommitAsync(
+    public Task While_a_start_fails() => AtEveryPointAsync(
         async (host, machine) =>
         {
             host.Network.TakenPorts.Add(80);
@@ -90,11 +90,31 @@ public sealed class CrashPointTests
             return Task.CompletedTask;
         });
 
-    private static async Task AtEveryCommitAsync(Func<AgentFixture, MachineId, Task> story, Func<AgentFixture, MachineId, Task> check)
-    {
-        for (var crashAt = 1; crashAt < MostCommits; crashAt++)
+    [Fact]
+    public Task While_a_machine_is_suspended_resumed_and_destroyed() => AtEveryPointAsync(
+        async (host, machine) =>
         {
-            await using var host = new AgentFixture { CrashAtCommit = crashAt };
+            await host.PutAsync(machine, 1, DesiredState.Started);
+            await host.UntilAsync(machine, status => status.Generation > 1 || status.State is MachineState.Started or MachineState.Destroyed);
+            await host.PutAsync(machine, 2, DesiredState.Suspended);
+            await host.UntilAsync(machine, status => status.Generation > 2 || status.State is MachineState.Suspended or MachineState.Destroyed);
+            await host.PutAsync(machine, 3, DesiredState.Started);
+            await host.UntilAsync(machine, status => status.Generation > 3 || status.State is MachineState.Started or MachineState.Destroyed);
+            await host.PutAsync(machine, 4, DesiredState.Destroyed, force: true);
+            await host.UntilAsync(machine, MachineState.Destroyed);
+        },
+        (host, _) =>
+        {
+            Assert.Empty(Directory.EnumerateFileSystemEntries(Path.Combine(host.Options.DataDirectory, "agent", "memory")));
+            Assert.Empty(Directory.EnumerateFiles(host.DiskDirectory));
+            return Task.CompletedTask;
+        });
+
+    private static async Task AtEveryPointAsync(Func<AgentFixture, MachineId, Task> story, Func<AgentFixture, MachineId, Task> check)
+    {
+        for (var crashAt = 1; crashAt < MostPoints; crashAt++)
+        {
+            await using var host = new AgentFixture { CrashAtPoint = crashAt };
             var machine = MachineId.New();
             var crashed = host.Crashed;
             try
@@ -119,9 +139,12 @@ public sealed class CrashPointTests
             await check(host, machine);
             await AssertNothingIsLeftAsync(host);
             if (!wasKilled)
+            {
+                TestContext.Current.TestOutputHelper?.WriteLine($"{crashAt - 1} crash points");
                 return;
+            }
         }
-        Assert.Fail($"The story did not end within {MostCommits} commits.");
+        Assert.Fail($"The story did not end within {MostPoints} points.");
     }
 
     private static Task AssertNothingIsLeftAsync(AgentFixture host)
