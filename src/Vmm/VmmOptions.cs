@@ -26,6 +26,9 @@ public sealed record VmmOptions
 
     public int JailIdCount { get; init; } = 65_536;
 
+    /// <summary>The device Firecracker runs guests with; it has to open before a VM is made.</summary>
+    public string KvmDevice { get; init; } = "/dev/kvm";
+
     /// <summary><c>kvm</c> or <c>tcg</c>; null lets the driver choose what works on this host.</summary>
     public string? Accelerator { get; init; }
 

@@ -17,7 +17,18 @@ for (var i = 0; i < args.Length; i++)
     switch (name)
     {
         case "--version":
-            Console.WriteLine($"Firecracker v{Environment.GetEnvironmentVariable("FAKE_FIRECRACKER_VERSION") ?? "1.17.0"}");
+            Console.WriteLine($"Firecracker v{FakeMicroVm.Version}");
+            return 0;
+        case "--snapshot-version":
+            Console.WriteLine($"v{FakeMicroVm.SnapshotFormat}");
+            return 0;
+        case "--describe-snapshot":
+            if (FakeSnapshot.TryRead(value ?? args[++i]) is not { } described)
+            {
+                Console.Error.WriteLine("Error: SnapshotVersion(InvalidMagic)");
+                return 1;
+            }
+            Console.WriteLine($"v{described.Format}");
             return 0;
         case "--id":
             id = value ?? args[++i];
@@ -93,7 +104,8 @@ async Task HandleAsync(HttpContext context)
     {
         if (operation.Body is null)
         {
-            await DescribeAsync(context, path);
+            CheckPhase(operation);
+            await context.Response.WriteAsJsonAsync(vm.Describe(path));
             return;
         }
         var body = await ReadAsync(context, method);
@@ -119,26 +131,20 @@ void Check(Operation operation, JsonElement body)
         throw new FaultException($"An error occurred when deserializing the json body of a request: {words}.");
     if (operation.PathId is not null && !body.EnumerateObject().Any(p => p.Name is "drive_id" or "iface_id" && p.Value.GetString() == operation.PathId))
         throw new FaultException("The id from the path does not match the id from the body!");
-    if (operation.Phase == Phase.BeforeStart && vm.IsStarted)
-        throw new FaultException("The requested operation is not supported after starting the microVM.");
-    if (operation.Phase == Phase.AfterStart && !vm.IsStarted)
-        throw new FaultException("The requested operation is not supported before starting the microVM.");
+    CheckPhase(operation);
     foreach (var file in contract.Files(operation.Body!, body))
     {
-        if (!File.Exists(file))
+        if (!vm.IsVisible(file))
             throw new FaultException($"{operation.Path}: {file}: No such file or directory (os error 2)");
     }
 }
 
-async Task DescribeAsync(HttpContext context, string path)
+void CheckPhase(Operation operation)
 {
-    object answer = path switch
-    {
-        "/" => new { id = vm.Id, state = vm.State, vmm_version = "1.17.0", app_name = "Firecracker" },
-        "/version" => new { firecracker_version = "1.17.0" },
-        _ => new { },
-    };
-    await context.Response.WriteAsJsonAsync(answer);
+    if (operation.Phase == Phase.BeforeStart && vm.IsStarted)
+        throw new FaultException("The requested operation is not supported after starting the microVM.");
+    if (operation.Phase == Phase.AfterStart && !vm.IsStarted)
+        throw new FaultException("The requested operation is not supported before starting the microVM.");
 }
 
 static async Task<JsonElement> ReadAsync(HttpContext context, string method)

@@ -17,26 +17,30 @@ public sealed unsafe class OutputPipe : IDisposable
     private readonly SafeFileHandle _handle;
     private readonly IDisposable? _watch;
     private readonly byte[] _ring = new byte[Capacity];
+    private readonly Action<ReadOnlySpan<byte>>? _taken;
     private long _written;
 
-    private OutputPipe(SafeFileHandle handle)
+    private OutputPipe(SafeFileHandle handle, Action<ReadOnlySpan<byte>>? taken)
     {
         _handle = handle;
+        _taken = taken;
         _watch = DescriptorWatch.Add(handle, () => Drain());
     }
 
     /// <summary>Makes the pipe, replacing what is at <paramref name="path"/>; give the path to <see cref="DetachedProcessSpec.Output"/>.</summary>
+    /// <param name="path">Its name.</param>
+    /// <param name="taken">Called with every byte drained, in order, on any thread; must not block or throw.</param>
     /// <exception cref="IOException">It could not be made.</exception>
-    public static OutputPipe Create(string path)
+    public static OutputPipe Create(string path, Action<ReadOnlySpan<byte>>? taken = null)
     {
         File.Delete(path);
         if (ProcessCalls.mkfifo(path, 0x180) != 0)
             throw new IOException($"{path}: the pipe could not be made: {Marshal.GetLastPInvokeErrorMessage()}");
-        return Open(path) ?? throw new IOException($"{path}: the pipe was removed while it was opened");
+        return Open(path, taken) ?? throw new IOException($"{path}: the pipe was removed while it was opened");
     }
 
     /// <summary>Opens the pipe of a process launched earlier; null when it is gone.</summary>
-    public static OutputPipe? Open(string path)
+    public static OutputPipe? Open(string path, Action<ReadOnlySpan<byte>>? taken = null)
     {
         // Also open for writing, so that the end of the process is no end of file that would wake the watch for ever.
         var handle = ProcessCalls.open(path, ProcessCalls.ORdwr | ProcessCalls.ONonblock | ProcessCalls.OCloexec, 0);
@@ -45,7 +49,7 @@ public sealed unsafe class OutputPipe : IDisposable
             handle.Dispose();
             return null;
         }
-        return new OutputPipe(handle);
+        return new OutputPipe(handle, taken);
     }
 
     /// <summary>The newest bytes read so far, at most <see cref="Capacity"/>. Also works after disposal.</summary>
@@ -91,6 +95,7 @@ public sealed unsafe class OutputPipe : IDisposable
             if (count <= 0)
                 return;
             taken += count;
+            _taken?.Invoke(new ReadOnlySpan<byte>(buffer, count));
             for (var i = 0; i < count; i++)
                 _ring[_written++ % Capacity] = buffer[i];
         }

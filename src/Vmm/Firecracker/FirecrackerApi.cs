@@ -14,8 +14,11 @@ internal sealed class FirecrackerApi : IDisposable
 {
     private const int MaxAnswer = 256 * 1024;
 
-    /// <summary>A snapshot of a large guest takes as long as the disk does; nothing else comes near.</summary>
-    private static readonly TimeSpan CallTimeout = TimeSpan.FromMinutes(5);
+    /// <summary>A snapshot of a large guest takes as long as the disk does.</summary>
+    private static readonly TimeSpan SnapshotTimeout = TimeSpan.FromMinutes(5);
+
+    /// <summary>Anything else is a matter of milliseconds.</summary>
+    private static readonly TimeSpan CallTimeout = TimeSpan.FromSeconds(30);
 
     private readonly HttpClient _http;
     private readonly string _id;
@@ -33,7 +36,7 @@ internal sealed class FirecrackerApi : IDisposable
         _http = new HttpClient(handler)
         {
             BaseAddress = new Uri("http://localhost"),
-            Timeout = CallTimeout,
+            Timeout = Timeout.InfiniteTimeSpan,
             MaxResponseContentBufferSize = MaxAnswer,
         };
     }
@@ -45,16 +48,20 @@ internal sealed class FirecrackerApi : IDisposable
         SendAsync(HttpMethod.Patch, path, JsonSerializer.SerializeToUtf8Bytes(body, type), cancellationToken);
 
     /// <summary>Who answers here.</summary>
-    public async Task<InstanceInfo> DescribeAsync(CancellationToken cancellationToken)
+    public Task<InstanceInfo> DescribeAsync(CancellationToken cancellationToken) =>
+        GetAsync("/", FirecrackerJson.Default.InstanceInfo, cancellationToken);
+
+    public async Task<T> GetAsync<T>(string path, JsonTypeInfo<T> type, CancellationToken cancellationToken)
+        where T : class
     {
-        var bytes = await SendAsync(HttpMethod.Get, "/", null, cancellationToken).ConfigureAwait(false);
+        var bytes = await SendAsync(HttpMethod.Get, path, null, cancellationToken).ConfigureAwait(false);
         try
         {
-            return JsonSerializer.Deserialize(bytes, FirecrackerJson.Default.InstanceInfo) ?? throw new JsonException("null");
+            return JsonSerializer.Deserialize(bytes, type) ?? throw new JsonException("null");
         }
         catch (JsonException e)
         {
-            throw new VmmException($"firecracker VM {_id}: GET / was answered with something else than JSON: {e.Message}", e);
+            throw new VmmException($"firecracker VM {_id}: GET {path} was answered with something else than expected: {e.Message}", e);
         }
     }
 
@@ -96,10 +103,13 @@ internal sealed class FirecrackerApi : IDisposable
             request.Content = new ByteArrayContent(body);
             request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
         }
+        var limit = path.StartsWith("/snapshot/", StringComparison.Ordinal) ? SnapshotTimeout : CallTimeout;
+        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        deadline.CancelAfter(limit);
         try
         {
-            using var response = await _http.SendAsync(request, cancellationToken).ConfigureAwait(false);
-            var answer = await response.Content.ReadAsByteArrayAsync(cancellationToken).ConfigureAwait(false);
+            using var response = await _http.SendAsync(request, deadline.Token).ConfigureAwait(false);
+            var answer = await response.Content.ReadAsByteArrayAsync(deadline.Token).ConfigureAwait(false);
             if (response.IsSuccessStatusCode)
                 return answer;
             throw new VmmException($"firecracker VM {_id} refused {method} {path} ({(int)response.StatusCode}): {ReadFault(answer)}");
@@ -110,7 +120,7 @@ internal sealed class FirecrackerApi : IDisposable
         }
         catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {
-            throw new VmmException($"firecracker VM {_id} did not answer {method} {path} within {CallTimeout.TotalMinutes:0} min", e);
+            throw new VmmException($"firecracker VM {_id} did not answer {method} {path} within {limit.TotalSeconds:0} s", e);
         }
     }
 }

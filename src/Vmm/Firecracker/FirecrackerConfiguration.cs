@@ -14,7 +14,10 @@ internal static class FirecrackerConfiguration
     /// <summary>Any number from 3 on; each VM has a vsock of its own.</summary>
     private const uint GuestCid = 3;
 
-    public static MachineConfiguration Machine(VmSpec spec) => new(spec.Cpus, spec.MemoryMib);
+    /// <summary>How often a guest's balloon reports, for usage figures.</summary>
+    private const int BalloonSeconds = 5;
+
+    public static MachineConfiguration Machine(VmSpec spec) => new(spec.Cpus, spec.MemoryMib, TrackDirtyPages: spec.TracksMemory);
 
     public static BootSourceBody Boot(VmSpec spec) => new(VmFiles.Kernel, VmFiles.Initramfs, KernelArguments(spec.Boot));
 
@@ -34,12 +37,33 @@ internal static class FirecrackerConfiguration
     /// </summary>
     public static IEnumerable<DriveBody> Drives(VmSpec spec) =>
         spec.Drives.Select((drive, i) => new DriveBody(
-            drive.Id, VmFiles.Drive(i), IsRootDevice: false, drive.ReadOnly, drive.ReadOnly ? "Unsafe" : "Writeback", "Sync"));
+            drive.Id, VmFiles.Drive(i), IsRootDevice: false, drive.ReadOnly, drive.ReadOnly ? "Unsafe" : "Writeback", "Sync", Limiter(drive.Limit)));
 
     public static IEnumerable<NetworkInterfaceBody> Networks(VmSpec spec) =>
-        spec.Networks.Select(network => new NetworkInterfaceBody(network.Id, network.Tap, network.Mac));
+        spec.Networks.Select(network => new NetworkInterfaceBody(
+            network.Id, network.Tap, network.Mac, Limiter(network.Limit), Limiter(network.Limit)));
+
+    /// <summary>A second's worth in the bucket, refilled in a second; null when nothing is limited.</summary>
+    public static RateLimiterBody? Limiter(RateLimit? limit) =>
+        limit is null or { BytesPerSecond: 0, OperationsPerSecond: 0 }
+            ? null
+            : new RateLimiterBody(Bucket(limit.BytesPerSecond), Bucket(limit.OperationsPerSecond));
+
+    /// <summary>Limits are part of a snapshot: a restored VM is told those of today, also where there are none now.</summary>
+    public static RateLimiterBody LimiterAfterRestore(RateLimit? limit)
+    {
+        var none = new TokenBucketBody(0, 0);
+        return new RateLimiterBody(Bucket(limit?.BytesPerSecond ?? 0) ?? none, Bucket(limit?.OperationsPerSecond ?? 0) ?? none);
+    }
+
+    private static TokenBucketBody? Bucket(long perSecond) => perSecond == 0 ? null : new TokenBucketBody(perSecond, 1000);
 
     public static VsockBody Vsock { get; } = new(GuestCid, VmFiles.VsockSocket);
+
+    /// <summary>Empty; the guest takes memory back from it rather than kill a process.</summary>
+    public static BalloonBody Balloon { get; } = new(0, DeflateOnOom: true, BalloonSeconds);
+
+    public static MetricsBody Metrics { get; } = new(VmFiles.Metrics);
 
     public static LoggerBody Logger { get; } = new(VmFiles.Log, "Info", ShowLevel: true);
 
@@ -47,7 +71,8 @@ internal static class FirecrackerConfiguration
         VmFiles.SnapshotState,
         new MemoryBackendBody("File", VmFiles.SnapshotMemory),
         ResumeVm: false,
-        spec.Networks.Count == 0 ? null : [.. spec.Networks.Select(network => new NetworkOverrideBody(network.Id, network.Tap))]);
+        spec.Networks.Count == 0 ? null : [.. spec.Networks.Select(network => new NetworkOverrideBody(network.Id, network.Tap))],
+        spec.TracksMemory);
 
     /// <summary>"Firecracker v1.17.0-dev" → 1.17.0; null when it says no version.</summary>
     public static Version? ParseVersion(string text)

@@ -1,30 +1,39 @@
+using Ravel.Linux.Files;
 using Ravel.Linux.Processes;
 using Ravel.Vmm.Processes;
 
 namespace Ravel.Vmm.Firecracker;
 
-/// <summary>A hold on a running Firecracker: its process, its API, its log and the socket its guest dials.</summary>
+/// <summary>A hold on a running Firecracker: its process, its API, its log and metrics, and the socket its guest dials.</summary>
 internal sealed class FirecrackerVm : IVmm
 {
+    /// <summary>What no state file comes near: it describes devices and registers.</summary>
+    private const long MaxStateBytes = 64 << 20;
+
+    /// <summary>How long usage may take: a Firecracker that does not answer costs its figures, not the caller's time.</summary>
+    private static readonly TimeSpan MetricsTimeout = TimeSpan.FromSeconds(2);
+
     private readonly VmmProcess _process;
     private readonly FirecrackerApi _api;
-    private readonly OutputPipe? _log;
-    private readonly VsockListener _link;
-    private readonly string _directory;
+    private readonly VmPipes _pipes;
+    private readonly LaunchedVm _launched;
+    private readonly VmPlace _place;
+    private readonly FirecrackerHost _host;
     private readonly string _version;
     private readonly TaskCompletionSource<VmmExit> _exited = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly CancellationTokenSource _disposed = new();
     private readonly Task _watching;
 
-    /// <param name="directory">Where its files are, seen from the host.</param>
-    public FirecrackerVm(VmmRecord record, VmmProcess process, FirecrackerApi api, OutputPipe? log, VsockListener link, string directory, string version)
+    public FirecrackerVm(
+        VmmRecord record, VmmProcess process, FirecrackerApi api, VmPipes pipes, LaunchedVm launched, VmPlace place, FirecrackerHost host, string version)
     {
         Record = record;
         _process = process;
         _api = api;
-        _log = log;
-        _link = link;
-        _directory = directory;
+        _pipes = pipes;
+        _launched = launched;
+        _place = place;
+        _host = host;
         _version = version;
         _watching = WatchAsync();
     }
@@ -36,7 +45,7 @@ internal sealed class FirecrackerVm : IVmm
     public async Task<GuestChannel> ConnectGuestAsync(CancellationToken cancellationToken)
     {
         using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _disposed.Token);
-        var accepting = _link.AcceptAsync(either.Token);
+        var accepting = _pipes.Link.AcceptAsync(either.Token);
         if (await Task.WhenAny(accepting, _process.Exited).ConfigureAwait(false) == accepting)
             return new GuestChannel(await accepting.ConfigureAwait(false), IsLossy: false);
         await either.CancelAsync().ConfigureAwait(false);
@@ -48,46 +57,44 @@ internal sealed class FirecrackerVm : IVmm
 
     public Task ResumeAsync(CancellationToken cancellationToken) => SetStateAsync("Resumed", cancellationToken);
 
-    public async Task<VmSnapshot> SnapshotAsync(string directory, CancellationToken cancellationToken)
+    public Task<VmSnapshot> SnapshotAsync(string directory, CancellationToken cancellationToken) => SaveAsync(directory, null, cancellationToken);
+
+    public async Task<VmSnapshot> SnapshotChangesAsync(string directory, VmSnapshot since, CancellationToken cancellationToken) =>
+        await SaveAsync(directory, await Task.Run(() => BaselineOf(since), cancellationToken).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
+
+    public Task SetBalloonAsync(int mib, CancellationToken cancellationToken)
     {
         ThrowIfEnded();
-        if (Path.Exists(directory))
-            throw new VmmException($"snapshot directory {directory} exists already; a snapshot goes into a new one");
-        var partial = directory + ".partial";
-        var state = Path.Combine(_directory, VmFiles.SnapshotState);
-        var memory = Path.Combine(_directory, VmFiles.SnapshotMemory);
-        try
-        {
-            // Left by a restore: the state is read, and the mapped memory lives on without its name.
-            File.Delete(state);
-            File.Delete(memory);
-            await _api.PutAsync(
-                "/snapshot/create",
-                new SnapshotCreateBody("Full", VmFiles.SnapshotState, VmFiles.SnapshotMemory),
-                FirecrackerJson.Default.SnapshotCreateBody,
-                cancellationToken).ConfigureAwait(false);
-            if (Directory.Exists(partial))
-                Directory.Delete(partial, recursive: true);
-            Directory.CreateDirectory(partial);
-            File.Move(state, Path.Combine(partial, VmFiles.SnapshotState));
-            File.Move(memory, Path.Combine(partial, VmFiles.SnapshotMemory));
-            Directory.Move(partial, directory);
-            return new VmSnapshot(directory, FirecrackerDriver.DriverName, _version);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new VmmException($"snapshot {directory} could not be written: {e.Message}", e);
-        }
-        finally
-        {
-            File.Delete(state);
-            File.Delete(memory);
-            if (Directory.Exists(partial))
-                Directory.Delete(partial, recursive: true);
-        }
+        if (!_launched.HasBalloon)
+            throw new VmmException($"firecracker VM {Record.Id} has no balloon");
+        if (mib < 0 || mib >= _launched.MemoryMib)
+            throw new VmmException($"firecracker VM {Record.Id} has {_launched.MemoryMib} MiB: its balloon cannot take {mib}");
+        return _api.PatchAsync("/balloon", new BalloonUpdateBody(mib), FirecrackerJson.Default.BalloonUpdateBody, cancellationToken);
     }
 
-    public Task<VmmMetrics> GetMetricsAsync(CancellationToken cancellationToken) => Task.FromResult(_process.Measure());
+    public async Task<VmmMetrics> GetMetricsAsync(CancellationToken cancellationToken)
+    {
+        var metrics = _process.Measure();
+        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        deadline.CancelAfter(MetricsTimeout);
+        BalloonUsage? balloon = null;
+        try
+        {
+            await _api.PutAsync("/actions", new ActionBody("FlushMetrics"), FirecrackerJson.Default.ActionBody, deadline.Token).ConfigureAwait(false);
+            if (_launched.HasBalloon)
+            {
+                var said = await _api.GetAsync("/balloon/statistics", FirecrackerJson.Default.BalloonStatsBody, deadline.Token).ConfigureAwait(false);
+                balloon = new BalloonUsage(Bounded(said.TargetMib), Bounded(said.ActualMib), said.AvailableMemory);
+            }
+        }
+        catch (Exception e) when (e is VmmException or OperationCanceledException && !cancellationToken.IsCancellationRequested)
+        {
+            // What was written before counts; a guest whose driver is not up yet says nothing of its balloon.
+        }
+        return metrics with { Devices = _pipes.Meter.Read(), Balloon = balloon };
+
+        static int Bounded(long mib) => (int)Math.Clamp(mib, 0, int.MaxValue);
+    }
 
     /// <summary>Firecracker's standard output is the guest's serial port.</summary>
     public Task<string> ReadConsoleAsync(CancellationToken cancellationToken) => Task.FromResult(_process.ReadOutput());
@@ -101,10 +108,10 @@ internal sealed class FirecrackerVm : IVmm
     public async ValueTask DisposeAsync()
     {
         await _disposed.CancelAsync().ConfigureAwait(false);
-        _link.Dispose();
+        _pipes.Link.Dispose();
         _api.Dispose();
         await _watching.ConfigureAwait(false);
-        _log?.Dispose();
+        _pipes.Dispose();
         _process.Dispose();
     }
 
@@ -114,7 +121,7 @@ internal sealed class FirecrackerVm : IVmm
         {
             await _process.Exited.WaitAsync(_disposed.Token).ConfigureAwait(false);
             var status = await _process.DescribeEndAsync().ConfigureAwait(false);
-            var log = ConsoleText.Decode(_log?.ReadTail() ?? []);
+            var log = ConsoleText.Decode(_pipes.Log?.ReadTail() ?? []);
             // The jailer's child is not ours to wait for: there the log alone knows.
             var endedWell = log.Contains("exiting successfully", StringComparison.Ordinal)
                 || status.StartsWith("exit status 0", StringComparison.Ordinal);
@@ -127,6 +134,97 @@ internal sealed class FirecrackerVm : IVmm
         }
     }
 
+    /// <summary>
+    /// Firecracker writes into the VM's directory; the files are then the host's, sealed, and appear under their name at once. With a
+    /// baseline, changes are written by Firecracker itself into a copy of it (docs/snapshotting, "Creating diff snapshots"): there is no chain
+    /// of snapshots that need one another.
+    /// </summary>
+    private async Task<VmSnapshot> SaveAsync(string directory, string? baseline, CancellationToken cancellationToken)
+    {
+        ThrowIfEnded();
+        if (Path.Exists(directory))
+            throw new VmmException($"snapshot directory {directory} exists already; a snapshot goes into a new one");
+        var partial = directory + ".partial";
+        try
+        {
+            // Left by a restore: the state is read, and the mapped memory lives on without its name.
+            RemoveFiles();
+            if (baseline is not null)
+            {
+                await Task.Run(() => SparseFile.Copy(baseline, Path.Combine(_place.Own, VmFiles.Taken(VmFiles.SnapshotMemory))), cancellationToken).ConfigureAwait(false);
+                _place.Give(VmFiles.SnapshotMemory, VmFiles.Taken(VmFiles.SnapshotMemory));
+            }
+            // Firecracker counts changes anew from here on, also for a snapshot that does not get through the rest.
+            File.Delete(Path.Combine(Record.RunDirectory, VmFiles.Baseline));
+            await _api.PutAsync(
+                "/snapshot/create",
+                new SnapshotCreateBody(baseline is null ? "Full" : "Diff", VmFiles.SnapshotState, VmFiles.SnapshotMemory),
+                FirecrackerJson.Default.SnapshotCreateBody,
+                cancellationToken).ConfigureAwait(false);
+            if (Directory.Exists(partial))
+                Directory.Delete(partial, recursive: true);
+            Directory.CreateDirectory(partial, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+            _place.Take(VmFiles.SnapshotState, Path.Combine(partial, VmFiles.SnapshotState), MaxStateBytes);
+            _place.Take(VmFiles.SnapshotMemory, Path.Combine(partial, VmFiles.SnapshotMemory), (long)_launched.MemoryMib << 20);
+            var format = await _host.DescribeSnapshotAsync(Path.Combine(partial, VmFiles.SnapshotState), cancellationToken).ConfigureAwait(false);
+            var seal = await Task.Run(() => SnapshotSeal.Write(partial, format, _launched), cancellationToken).ConfigureAwait(false);
+            Directory.Move(partial, directory);
+            FileBlocks.SyncDirectory(Path.GetDirectoryName(directory)!);
+            WriteBaseline(Record.RunDirectory, seal);
+            return new VmSnapshot(directory, FirecrackerDriver.DriverName, _version);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new VmmException($"snapshot {directory} could not be written: {e.Message}", e);
+        }
+        finally
+        {
+            RemoveFiles();
+            if (Directory.Exists(partial))
+                Directory.Delete(partial, recursive: true);
+        }
+    }
+
+    private void RemoveFiles()
+    {
+        foreach (var name in (string[])[VmFiles.SnapshotState, VmFiles.SnapshotMemory])
+        {
+            File.Delete(Path.Combine(_place.Directory, name));
+            File.Delete(Path.Combine(_place.Own, VmFiles.Taken(name)));
+        }
+    }
+
+    /// <summary>
+    /// The memory that changes can be written onto; null when everything has to be: the VM does not track its memory, the snapshot is not
+    /// what its changes are counted from, or it is damaged.
+    /// </summary>
+    private string? BaselineOf(VmSnapshot since)
+    {
+        if (!_launched.TracksMemory || since.Driver != FirecrackerDriver.DriverName)
+            return null;
+        try
+        {
+            var seal = SnapshotSeal.Read(since.Directory);
+            var file = Path.Combine(Record.RunDirectory, VmFiles.Baseline);
+            if (!File.Exists(file) || File.ReadAllText(file) != seal.Identity)
+                return null;
+            seal.Verify(since.Directory);
+            return Path.Combine(since.Directory, VmFiles.SnapshotMemory);
+        }
+        catch (Exception e) when (e is VmmException or IOException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Notes what the VM's changes of memory are counted from.</summary>
+    internal static void WriteBaseline(string runDirectory, SnapshotSeal seal)
+    {
+        var path = Path.Combine(runDirectory, VmFiles.Baseline);
+        File.WriteAllText(path + ".tmp", seal.Identity);
+        File.Move(path + ".tmp", path, overwrite: true);
+    }
+
     private Task SetStateAsync(string state, CancellationToken cancellationToken)
     {
         ThrowIfEnded();
@@ -137,5 +235,17 @@ internal sealed class FirecrackerVm : IVmm
     {
         if (_exited.Task.IsCompleted)
             throw new VmmException($"firecracker VM {Record.Id} has ended: {_exited.Task.Result.Detail}");
+    }
+}
+
+/// <summary>What the host holds of a VM besides its process and API.</summary>
+/// <param name="Log">Null when a VM that is adopted has none any more.</param>
+internal sealed record VmPipes(OutputPipe? Log, DeviceMeter Meter, VsockListener Link) : IDisposable
+{
+    public void Dispose()
+    {
+        Link.Dispose();
+        Meter.Dispose();
+        Log?.Dispose();
     }
 }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Ravel.Linux.Files;
 using Ravel.Linux.Processes;
 
 namespace Ravel.Vmm.Firecracker;
@@ -6,11 +7,12 @@ namespace Ravel.Vmm.Firecracker;
 /// <summary>
 /// One VM's jail below the jailer's base directory (docs/jailer.md): <c>BASE/EXEC/ID/root</c>, with a user and group id no other
 /// VM on the host has. The id is claimed with a file that is made exclusively, so that no crash and no second agent can
-/// give it twice.
+/// give it twice. <c>BASE/EXEC/ID</c> stays root's: see <see cref="VmPlace"/>.
 /// </summary>
 internal sealed class Jail
 {
     private const string Claims = "uids";
+    private const UnixFileMode Enter = UnixFileMode.UserExecute | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute;
 
     private readonly VmmOptions _options;
     private readonly string _id;
@@ -31,8 +33,16 @@ internal sealed class Jail
     /// <summary>Where the jailer writes the pid with --new-pid-ns.</summary>
     public string PidFile => Path.Combine(Root, Path.GetFileName(_options.Firecracker) + ".pid");
 
+    /// <summary>The longest path a Unix socket has here; it must not exceed <see cref="VmSpecRules.MaxSocketPath"/>.</summary>
+    public int SocketPathBytes => System.Text.Encoding.UTF8.GetByteCount(Path.Combine(Root, VmFiles.LinkSocket));
+
     /// <summary>The jailer's arguments. It joins no group but the one it was started in.</summary>
-    public IReadOnlyList<string> Arguments(string firecracker, int uid, bool hasUnified, string cgroup)
+    /// <param name="firecracker">Absolute path of the program.</param>
+    /// <param name="uid">User and group id.</param>
+    /// <param name="hasUnified">Whether the group is in the v2 tree.</param>
+    /// <param name="cgroup">The group, below the root of each hierarchy.</param>
+    /// <param name="networkNamespace">Path of the one to join, or null for the host's.</param>
+    public IReadOnlyList<string> Arguments(string firecracker, int uid, bool hasUnified, string cgroup, string? networkNamespace)
     {
         var user = uid.ToString(CultureInfo.InvariantCulture);
         return
@@ -45,6 +55,7 @@ internal sealed class Jail
             // Version 2 without --cgroup moves the VM to the parent group, where it is already; version 1 would make one.
             "--cgroup-version", hasUnified ? "2" : "1",
             "--parent-cgroup", cgroup,
+            .. networkNamespace is null ? (IEnumerable<string>)[] : ["--netns", networkNamespace],
             "--new-pid-ns",
             "--", "--api-sock", VmFiles.ApiSocket,
         ];
@@ -57,6 +68,9 @@ internal sealed class Jail
         var claims = Path.Combine(_options.JailDirectory, Claims);
         System.IO.Directory.CreateDirectory(claims);
         System.IO.Directory.CreateDirectory(Root);
+        // What is in it, other users' jails do not reach even from outside.
+        File.SetUnixFileMode(Directory, Enter | UnixFileMode.UserWrite | UnixFileMode.UserRead);
+        File.SetUnixFileMode(Root, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
         var start = Math.Abs(_id.Aggregate(17, (hash, c) => unchecked((hash * 31) + c)) % _options.JailIdCount);
         for (var i = 0; i < _options.JailIdCount; i++)
         {
@@ -78,37 +92,45 @@ internal sealed class Jail
     }
 
     /// <summary>
-    /// Puts a file into the jail: as a hard link, so that a rootfs is shared and a disk's writes are kept. A read-only one on
-    /// another file system, or one the jail's user may not read, is copied.
+    /// Puts a file into the jail: as a hard link, so that a rootfs is shared and a disk's writes are kept; from another file system as a
+    /// bind mount, which the jailer takes along into its own tree. One that is read only and not for all to read is copied.
     /// </summary>
     public void Place(string source, string name, int uid, bool isReadOnly)
     {
         var target = Path.Combine(Root, name);
         try
         {
+            if (isReadOnly && !File.GetUnixFileMode(source).HasFlag(UnixFileMode.OtherRead))
+            {
+                File.Copy(source, target);
+                FileLinks.ChangeOwner(target, uid, uid);
+                return;
+            }
+            // The owner first, for it is the file's and not the name's.
             if (!isReadOnly)
-            {
-                FileLinks.HardLink(source, target);
-                FileLinks.ChangeOwner(target, uid, uid);
-            }
-            else if (!File.GetUnixFileMode(source).HasFlag(UnixFileMode.OtherRead) || !FileLinks.TryHardLink(source, target))
-            {
-                File.Copy(source, target, overwrite: true);
-                FileLinks.ChangeOwner(target, uid, uid);
-            }
+                FileLinks.ChangeOwner(source, uid, uid);
+            if (FileLinks.TryHardLink(source, target))
+                return;
+            File.Create(target).Dispose();
+            BindMount.Create(source, target, isReadOnly);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new VmmException($"{source} cannot be put into the jail {Root}: {e.Message}; keep jails and disks on one file system", e);
+            throw new VmmException($"{source} cannot be put into the jail {Root}: {e.Message}", e);
         }
     }
 
-    /// <summary>Removes the jail and gives its user id back. Idempotent. Links only: the files themselves stay where they are.</summary>
+    /// <summary>
+    /// Removes the jail and gives its user id back. Idempotent. Links and mounts only: the files themselves stay where they are.
+    /// </summary>
     public void Remove()
     {
         var claims = Path.Combine(_options.JailDirectory, Claims);
         if (System.IO.Directory.Exists(Directory))
+        {
+            BindMount.RemoveBelow(Directory);
             System.IO.Directory.Delete(Directory, recursive: true);
+        }
         if (!System.IO.Directory.Exists(claims))
             return;
         // After the files, so that the id's next owner finds none of this one's.

@@ -1,5 +1,4 @@
 using System.Net.Sockets;
-using Ravel.Linux.Processes;
 using Ravel.Vmm.Processes;
 
 namespace Ravel.Vmm.Firecracker;
@@ -14,14 +13,19 @@ internal sealed class VsockListener : IDisposable
 
     private VsockListener(Socket socket) => _socket = socket;
 
-    /// <param name="user">Who has to be able to connect; null = the caller's user.</param>
-    public static VsockListener Create(string directory, int? user)
+    public static VsockListener Create(VmPlace place)
     {
-        var path = Path.Combine(directory, VmFiles.LinkSocket);
-        var socket = UnixListener.Create(path);
-        if (user is { } id)
-            FileLinks.ChangeOwner(path, id, id);
-        return new VsockListener(socket);
+        var socket = UnixListener.Create(Path.Combine(place.Own, VmFiles.LinkSocket));
+        try
+        {
+            place.Give(VmFiles.LinkSocket);
+            return new VsockListener(socket);
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
     }
 
     /// <summary>The guest's newest connection; older ones that nobody took are what it has given up.</summary>

@@ -8,7 +8,8 @@ namespace Ravel.Testing.Vmm;
 
 /// <summary>
 /// The Firecracker driver with real processes that are not Firecracker (tests/FakeFirecracker) and, if asked, a jailer that is
-/// none: it lays out and starts what the real one would, without changing root, user or namespace.
+/// none: it lays out and starts what the real one would, as the user it is told, without changing root or pid namespace; the fake
+/// itself takes its directory for "/".
 /// </summary>
 public sealed class FakeFirecrackerHarness : ScriptedGuestHarness
 {
@@ -16,24 +17,31 @@ public sealed class FakeFirecrackerHarness : ScriptedGuestHarness
 
     /// <param name="isJailed">Start it through the jailer.</param>
     /// <param name="version">What <c>--version</c> says.</param>
-    public FakeFirecrackerHarness(bool isJailed, string version = "1.17.0")
+    /// <param name="jailerVersion">What the jailer's <c>--version</c> says; null = the same.</param>
+    /// <param name="format">Of the snapshots it reads and writes.</param>
+    public FakeFirecrackerHarness(bool isJailed, string version = "1.17.0", string? jailerVersion = null, string format = "11.0.0")
     {
         Need.Root();
         // Named and installed as the real ones: the jailer names the jail after the program.
         var firecracker = WriteScript(
             "firecracker",
             $"""
-            export DOTNET_ROOT='{DotnetRoot}' FAKE_FIRECRACKER_VERSION='{version}' DOTNET_TieredPGO=0
-            exec '{Path.Combine(AppContext.BaseDirectory, "Ravel.FakeFirecracker")}' "$@"
+            export DOTNET_ROOT='{DotnetRoot}' FAKE_FIRECRACKER_VERSION='{version}' FAKE_FIRECRACKER_FORMAT='{format}' DOTNET_TieredPGO=0
+            export DOTNET_EnableDiagnostics=0
+            exec '{Program}' "$@"
             """);
         Options = new VmmOptions
         {
             Driver = "firecracker",
             Firecracker = firecracker,
-            Jailer = isJailed ? WriteScript("jailer", Jailer) : null,
+            Jailer = isJailed ? WriteScript("jailer", $"version={jailerVersion ?? version} program='{Program}'\n{Jailer}") : null,
             JailDirectory = Path.Combine(Files, "jails"),
             CgroupRoot = $"ravel-test-{Environment.ProcessId}",
+            // The fake runs no guest: any device that opens will do.
+            KvmDevice = "/dev/null",
         };
+        // Jails' users go through here to their own.
+        File.SetUnixFileMode(Files, (UnixFileMode)0x1c9); // rwx--x--x
         Driver = new FirecrackerDriver(Options);
         _cgroups = CgroupTree.Detect(Options.CgroupRoot);
     }
@@ -44,12 +52,15 @@ public sealed class FakeFirecrackerHarness : ScriptedGuestHarness
 
     public override bool KeepsTheGuestsEnd => false;
 
+    private static string Program => Path.Combine(AppContext.BaseDirectory, "Ravel.FakeFirecracker");
+
     private static string DotnetRoot => Path.GetFullPath(Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), "..", "..", ".."));
 
     /// <summary>What docs/jailer.md says of the options Ravel uses, the order of its steps included.</summary>
     private const string Jailer =
         """
-        pidns=
+        if [ "$1" = --version ]; then echo "Jailer v$version"; exit 0; fi
+        pidns= netns=
         while [ $# -gt 0 ]; do
             case "$1" in
                 --id) id=$2; shift;;
@@ -57,15 +68,16 @@ public sealed class FakeFirecrackerHarness : ScriptedGuestHarness
                 --uid) uid=$2; shift;;
                 --gid) gid=$2; shift;;
                 --chroot-base-dir) base=$2; shift;;
-                --cgroup-version) version=$2; shift;;
+                --cgroup-version) cgroup=$2; shift;;
                 --parent-cgroup) parent=$2; shift;;
+                --netns) netns=$2; shift;;
                 --new-pid-ns) pidns=1;;
                 --) shift; break;;
                 *) echo "jailer: Found argument '$1' which wasn't expected" >&2; exit 1;;
             esac
             shift
         done
-        : "${id:?}" "${exec:?}" "${uid:?}" "${gid:?}" "${base:?}" "${version:?}" "${parent:?}" "${pidns:?}"
+        : "${id:?}" "${exec:?}" "${uid:?}" "${gid:?}" "${base:?}" "${cgroup:?}" "${parent:?}" "${pidns:?}"
         name=${exec##*/}
         root=$base/$name/$id/root
         mkdir -p "$root"
@@ -73,7 +85,11 @@ public sealed class FakeFirecrackerHarness : ScriptedGuestHarness
         cp "$exec" "$root/$name"
         chown "$uid:$gid" "$root"
         cd "$root"
-        "./$name" "--id=$id" --start-time-us=1 --start-time-cpu-us=1 "$@" &
+        drop="setpriv --reuid=$uid --regid=$gid --clear-groups"
+        # Where that user cannot reach the program (a repository below a private home) it stays root.
+        $drop test -x "$program" || drop=
+        if [ -n "$netns" ]; then drop="nsenter --net=$netns $drop"; fi
+        FAKE_FIRECRACKER_JAILED=1 $drop "./$name" "--id=$id" --start-time-us=1 --start-time-cpu-us=1 "$@" &
         echo $! > "$root/$name.pid"
         exit 0
         """;
@@ -92,7 +108,7 @@ public sealed class FakeFirecrackerHarness : ScriptedGuestHarness
     {
         var path = Path.Combine(Files, name);
         File.WriteAllText(path, $"#!/bin/sh\n{script}\n");
-        File.SetUnixFileMode(path, (UnixFileMode)0x1ed);
+        File.SetUnixFileMode(path, (UnixFileMode)0x1ed); // rwxr-xr-x
         return path;
     }
 }

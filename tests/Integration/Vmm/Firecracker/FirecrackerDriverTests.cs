@@ -41,7 +41,7 @@ public sealed class FirecrackerDriverTests : IAsyncLifetime
     [Fact]
     public async Task An_older_version_is_given_an_ELF_and_says_so_of_a_file_that_holds_none()
     {
-        await using var old = new FakeFirecrackerHarness(isJailed: false, version: "1.12.1");
+        await using var old = new FakeFirecrackerHarness(isJailed: false, version: "1.13.1");
         var spec = old.NewSpec();
         await File.WriteAllTextAsync(spec.Boot.KernelPath, "no kernel", _harness.Deadline);
 
@@ -85,6 +85,9 @@ public sealed class FirecrackerDriverTests : IAsyncLifetime
     [InlineData("PATCH", "/vm", """{"state":"Stopped"}""", "fault_message", "unknown variant `Stopped`")]
     [InlineData("PUT", "/nothing", "{}", "fault_message", "Invalid request method and/or path")]
     [InlineData("POST", "/vm", "{}", "error", "Invalid HTTP Method")]
+    [InlineData("PATCH", "/drives/other", """{"drive_id":"other"}""", "fault_message", "Invalid block device ID")]
+    [InlineData("PATCH", "/balloon", """{"amount_mib":1}""", "fault_message", "Device not found")]
+    [InlineData("PUT", "/snapshot/load", """{"snapshot_path":"kernel","mem_file_path":"kernel"}""", "fault_message", "after starting")]
     [InlineData("PUT", "/snapshot/create", """{"snapshot_path":"a","mem_file_path":"b"}""", "fault_message", "not paused")]
     public async Task The_fake_refuses_what_the_contract_forbids(string method, string path, string body, string key, string words)
     {
@@ -113,7 +116,7 @@ public sealed class FirecrackerDriverTests : IAsyncLifetime
         Assert.Contains("error", (await response.Content.ReadFromJsonAsync<Dictionary<string, string>>(_harness.Deadline))!.Keys);
     }
 
-    private static HttpClient Client(VmSpec spec)
+    internal static HttpClient Client(VmSpec spec)
     {
         var handler = new SocketsHttpHandler
         {

@@ -37,7 +37,7 @@ public sealed class FirecrackerConfigurationTests
             """{"vcpu_count":2,"mem_size_mib":256,"smt":false,"track_dirty_pages":false}""",
             JsonSerializer.Serialize(FirecrackerConfiguration.Machine(Spec), FirecrackerJson.Default.MachineConfiguration));
         Assert.Equal(
-            """{"snapshot_path":"snapshot.state","mem_backend":{"backend_type":"File","backend_path":"snapshot.memory"},"resume_vm":false,"network_overrides":[{"iface_id":"eth0","host_dev_name":"rv0-1"}]}""",
+            """{"snapshot_path":"snapshot.state","mem_backend":{"backend_type":"File","backend_path":"snapshot.memory"},"resume_vm":false,"network_overrides":[{"iface_id":"eth0","host_dev_name":"rv0-1"}],"track_dirty_pages":false}""",
             JsonSerializer.Serialize(FirecrackerConfiguration.Load(Spec), FirecrackerJson.Default.SnapshotLoadBody));
     }
 
@@ -74,8 +74,43 @@ public sealed class FirecrackerConfigurationTests
         Assert.Equal(
             "--id 01J --exec-file /opt/firecracker --uid 7 --gid 7 --chroot-base-dir /srv/jailer --cgroup-version 2 "
             + "--parent-cgroup ravel/0/01J --new-pid-ns -- --api-sock api.sock",
-            string.Join(' ', jail.Arguments("/opt/firecracker", 7, hasUnified: true, "ravel/0/01J")));
+            string.Join(' ', jail.Arguments("/opt/firecracker", 7, hasUnified: true, "ravel/0/01J", networkNamespace: null)));
+        Assert.Contains(
+            "--cgroup-version 1 --parent-cgroup ravel/0/01J --netns /run/netns/a --new-pid-ns",
+            string.Join(' ', jail.Arguments("/opt/firecracker", 7, hasUnified: false, "ravel/0/01J", "/run/netns/a")));
     }
+
+    [Fact]
+    public void Limits_are_buckets_of_a_second_and_are_taken_back_after_a_restore()
+    {
+        var limited = Spec with
+        {
+            Drives = [Spec.Drives[0] with { Limit = new RateLimit(1_000_000, 50) }],
+            Networks = [Spec.Networks[0] with { Limit = new RateLimit(BytesPerSecond: 125_000) }],
+        };
+
+        Assert.EndsWith(
+            """,
+            "rate_limiter":{"bandwidth":{"size":1000000,"refill_time":1000},"ops":{"size":50,"refill_time":1000}}}
+            """.ReplaceLineEndings("").Replace(" ", "", StringComparison.Ordinal),
+            JsonSerializer.Serialize(FirecrackerConfiguration.Drives(limited).Single(), FirecrackerJson.Default.DriveBody));
+        var network = FirecrackerConfiguration.Networks(limited).Single();
+        Assert.Equal(new RateLimiterBody(new TokenBucketBody(125_000, 1000), null), network.RxRateLimiter);
+        Assert.Equal(network.RxRateLimiter, network.TxRateLimiter);
+        Assert.Null(FirecrackerConfiguration.Limiter(new RateLimit()));
+        Assert.Equal(
+            new RateLimiterBody(new TokenBucketBody(0, 0), new TokenBucketBody(7, 1000)),
+            FirecrackerConfiguration.LimiterAfterRestore(new RateLimit(0, 7)));
+    }
+
+    [Theory]
+    [InlineData("1.12.1", true)]
+    [InlineData("1.13.0", null)]
+    [InlineData("1.17.3", null)]
+    [InlineData("1.18.0", false)]
+    [InlineData("2.0.0", false)]
+    public void A_version_is_too_old_right_or_newer_than_known(string version, bool? isFatal) =>
+        Assert.Equal(isFatal, FirecrackerHost.Range(Version.Parse(version)).SingleOrDefault()?.IsFatal);
 
     [Fact]
     public void Options_come_from_the_environment_and_keep_their_defaults()
