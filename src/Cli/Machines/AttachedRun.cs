@@ -15,6 +15,8 @@ internal sealed class AttachedRun
     /// <summary>How long output may still trickle in after the end is known, counted from the last line.</summary>
     private static readonly TimeSpan Trailing = TimeSpan.FromSeconds(3);
 
+    private static readonly Task Never = new TaskCompletionSource().Task;
+
     private const int MaxNotes = 40;
 
     private readonly Session _session;
@@ -25,7 +27,6 @@ internal sealed class AttachedRun
 
     /// <summary>What Ravel itself wrote into the log, kept until the end is known.</summary>
     private readonly List<LogLine> _notes = [];
-    private static readonly Task Never = new TaskCompletionSource().Task;
     private readonly Lock _gate = new();
     private string? _lastTimestamp;
     private long _lastLineAt;

@@ -32,14 +32,14 @@ public sealed class DifferentialTests(OneHost one) : IAsyncLifetime
     [Fact]
     public async Task Every_image_runs_as_with_podman_but_for_the_known_differences()
     {
-        var layouts = await BasesAsync();
+        await MakeAsync(ImageCase.All);
         var differences = new ConcurrentDictionary<string, string>();
         var unexpected = new ConcurrentQueue<string>();
         // Two machines at a time: more only wait for each other.
         await Parallel.ForEachAsync(ImageCase.All, new ParallelOptions { MaxDegreeOfParallelism = 2 }, async (image, _) =>
         {
             string[] command = [.. image.Options, Reference(image), .. image.Program ?? ["/bin/busybox", "sh"], "-c", image.Script];
-            var theirs = await _podman.RunAsync(Replace(command, Reference(image), $"{image.Name}:1"));
+            var theirs = await _podman.RunAsync(Replace(command, Reference(image), $"localhost/{image.Name}:1"));
             var ours = await _host.RavelAsync(["run", "--rm", .. command], _host.DataDirectory, timeout: TimeSpan.FromMinutes(3));
             if (ours.ExitCode != image.ExitCode || theirs.ExitCode != image.ExitCode)
                 unexpected.Enqueue($"{image.Name}: exit code {ours.ExitCode}, with podman {theirs.ExitCode}: {ours.Error}{theirs.Error}");
@@ -56,7 +56,7 @@ public sealed class DifferentialTests(OneHost one) : IAsyncLifetime
                     unexpected.Enqueue($"{image.Name}: {fact}: '{a}', with podman '{b}'");
             }
         });
-        Assert.True(layouts.Count == 2 && unexpected.IsEmpty, string.Join('\n', unexpected));
+        Assert.True(unexpected.IsEmpty, string.Join('\n', unexpected));
         // What is not seen to differ must not stand in the table.
         Assert.Equal([], KnownDifferences.Why.Keys.Except(differences.Keys));
     }
@@ -64,17 +64,17 @@ public sealed class DifferentialTests(OneHost one) : IAsyncLifetime
     [Fact]
     public async Task Refusals_and_signals_end_as_with_podman()
     {
-        await BasesAsync();
         var image = ImageCase.All[0];
+        await MakeAsync([image]);
         foreach (var command in (string[][])[["no-such-program"], ["/etc/passwd"]])
         {
-            var theirs = await _podman.RunAsync([$"{image.Name}:1", .. command]);
+            var theirs = await _podman.RunAsync([$"localhost/{image.Name}:1", .. command]);
             var ours = await _host.RavelAsync(["run", "--rm", Reference(image), .. command]);
             Assert.Equal(theirs.ExitCode, ours.ExitCode);
         }
 
         string[] script = ["sh", "-c", "trap 'echo usr1' USR1; trap 'echo term; exit 9' TERM; echo ready; while :; do sleep 0.1; done"];
-        var container = await _podman.StartAsync([$"{image.Name}:1", .. script]);
+        var container = await _podman.StartAsync([$"localhost/{image.Name}:1", .. script]);
         await UntilAsync(async () => await _podman.OkAsync("logs", container), "ready\n");
         await _podman.OkAsync("kill", "--signal", "USR1", container);
         await UntilAsync(async () => await _podman.OkAsync("logs", container), "ready\nusr1\n");
@@ -108,8 +108,8 @@ public sealed class DifferentialTests(OneHost one) : IAsyncLifetime
 
     private static string[] Replace(string[] words, string from, string to) => [.. words.Select(word => word == from ? to : word)];
 
-    /// <summary>Makes the images of all cases and gives them to podman and to the registry.</summary>
-    private async Task<IReadOnlyDictionary<string, OciLayout>> BasesAsync()
+    /// <summary>Makes the images of some cases and gives them to podman and to the registry.</summary>
+    private async Task MakeAsync(IReadOnlyList<ImageCase> images)
     {
         var bases = new Dictionary<string, OciLayout>
         {
@@ -121,7 +121,7 @@ public sealed class DifferentialTests(OneHost one) : IAsyncLifetime
         await File.WriteAllTextAsync(System.IO.Path.Combine(etc, "group"), "root:x:0:\napp:x:1000:\nextra:x:2000:app,other\nwheel:x:10:root,app\n");
         foreach (var file in (string[])["passwd", "group"])
             await UmociAsync("insert", "--image", Image(bases["accounts"]), System.IO.Path.Combine(etc, file), $"/etc/{file}");
-        foreach (var image in ImageCase.All)
+        foreach (var image in images)
         {
             var layout = bases[image.Base];
             await UmociAsync(["config", "--image", Image(layout), "--tag", image.Name, .. image.Config]);
@@ -129,12 +129,12 @@ public sealed class DifferentialTests(OneHost one) : IAsyncLifetime
             await _podman.LoadAsync(made, $"{image.Name}:1");
             await one.Images.PushAsync(made, $"docker/{image.Name}:1");
         }
-        return bases;
     }
 
     private async Task<OciLayout> CopyAsync(OciLayout image, string name)
     {
         var copy = System.IO.Path.Combine(_work, name);
+        await CommandRunner.RunAsync("rm", ["-rf", "--", copy]);
         await CommandRunner.RunCheckedAsync("cp", ["-a", image.Directory, copy]);
         return image with { Directory = copy };
     }

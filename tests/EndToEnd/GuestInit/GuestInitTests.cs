@@ -119,9 +119,9 @@ public sealed class GuestInitTests(GuestFixture fixture) : IClassFixture<GuestFi
 
     private static async Task ManyAtOnceAsync(BootedGuest guest)
     {
-        const int Count = 40;
+        const int Count = 100;
         for (var i = 1; i <= Count; i++)
-            await guest.SendAsync(new StartExec((uint)(2000 + i), BootedGuest.Shell($"read x; echo {i}; exit {i}"), true));
+            await guest.SendAsync(new StartExec((uint)(2000 + i), BootedGuest.Shell($"read x; for j in 1 2 3 4 5 6 7 8; do echo {i} $j; done; exit {i}"), true));
         for (var i = Count; i >= 1; i--)
             await guest.Link.OpenWrite(LinkStreams.ExecStdin((uint)(2000 + i))).WriteAsync("go\n"u8.ToArray(), TestContext.Current.CancellationToken);
         var exits = new Dictionary<uint, int>();
@@ -133,7 +133,7 @@ public sealed class GuestInitTests(GuestFixture fixture) : IClassFixture<GuestFi
         for (var i = 1; i <= Count; i++)
         {
             Assert.Equal(i, exits[(uint)(2000 + i)]);
-            Assert.Equal($"{i}\n", await BootedGuest.ReadAsync(guest.Link.OpenRead(LinkStreams.ExecStdout((uint)(2000 + i)))));
+            Assert.Equal(string.Concat(Enumerable.Range(1, 8).Select(j => $"{i} {j}\n")), await BootedGuest.ReadAsync(guest.Link.OpenRead(LinkStreams.ExecStdout((uint)(2000 + i)))));
         }
     }
 

@@ -17,8 +17,14 @@ public sealed class Podman : IAsyncDisposable
     public Podman(string directory) => _directory = Directory.CreateDirectory(directory).FullName;
 
     /// <summary>Takes an image in under a name.</summary>
-    public async Task LoadAsync(OciLayout image, string name) =>
-        await OkAsync(["tag", (await OkAsync(["pull", "--quiet", image.ToString()])).Trim(), name]);
+    public async Task LoadAsync(OciLayout image, string name)
+    {
+        // Not from the layout itself: podman makes a name of its path, which may have capitals.
+        var archive = Path.Combine(_directory, "image.tar");
+        File.Delete(archive);
+        await CommandRunner.RunCheckedAsync("skopeo", ["copy", "--quiet", image.ToString(), $"docker-archive:{archive}:localhost/{name}"]);
+        await OkAsync("load", "--quiet", "--input", archive);
+    }
 
     /// <summary><c>podman run --rm</c> with these options, image and command.</summary>
     public Task<CommandResult> RunAsync(params string[] arguments) => PodmanAsync(["run", "--rm", .. RunFlags, .. arguments]);

@@ -1,0 +1,99 @@
+using System.Security.Cryptography;
+using Ravel.Linux.Processes;
+using Ravel.Testing.EndToEnd;
+using Ravel.Testing.Needs;
+
+namespace Ravel.EndToEnd.Path;
+
+/// <summary>What goes into a workload and comes out of it: input, terminals, floods of output, files, and its end.</summary>
+[Collection(nameof(OneHost))]
+public sealed class WorkloadTests(OneHost one)
+{
+    private readonly RavelHost _host = one.Host;
+
+    [Fact]
+    public async Task Input_arrives_whole_and_a_burst_of_lines_comes_complete_and_in_order()
+    {
+        const int Lines = 200_000;
+        var input = string.Concat(Enumerable.Range(0, 200_000).Select(i => $"{i} "));
+        var result = await _host.RavelAsync(
+            ["run", "-i", "--rm", one.Busybox, "sh", "-c", $"sha256sum; seq 1 {Lines}; echo last >&2"], _host.DataDirectory, input, TimeSpan.FromMinutes(4));
+
+        Assert.Equal(0, result.ExitCode);
+        var digest = Convert.ToHexStringLower(SHA256.HashData(System.Text.Encoding.ASCII.GetBytes(input)));
+        Assert.Equal($"{digest}  -\n" + string.Concat(Enumerable.Range(1, Lines).Select(i => $"{i}\n")), result.Output);
+        Assert.EndsWith("last\n", result.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_workload_at_a_terminal_sees_its_size_and_ends_with_its_code()
+    {
+        Need.Program("script");
+        var shell = $"stty rows 33 cols 111; {RavelHost.Binaries}/ravel run -it --rm {one.Busybox} sh; echo code=$?";
+        await using var terminal = _host.Start("env", [$"RAVEL_DATA={_host.DataDirectory}", "script", "-qec", shell, "/dev/null"]);
+        // Typed ahead, as one may.
+        await terminal.Input.WriteAsync("tty; echo term=$TERM; stty size; exit 5\r");
+        await terminal.Input.FlushAsync();
+        var seen = new List<string>();
+        while (seen.Count == 0 || !seen[^1].Contains("code=", StringComparison.Ordinal))
+            seen.Add((await terminal.ReadLineAsync(TimeSpan.FromMinutes(2))).TrimEnd('\r'));
+        Assert.Contains("/dev/pts/0", seen);
+        Assert.Contains("term=xterm", seen);
+        Assert.Contains("33 111", seen);
+        Assert.Equal("code=5", seen[^1]);
+    }
+
+    [Fact]
+    public async Task Files_go_in_and_out_as_they_are() => await CopyAsync("copies", 16);
+
+    [Fact(Explicit = true)]
+    [Trait("Kind", "Soak")]
+    public async Task A_gibibyte_goes_in_and_out_as_it_is() => await CopyAsync("copies-much", 1024);
+
+    [Fact]
+    public async Task A_workload_that_runs_out_of_memory_is_reported_as_that_and_another_kill_is_not()
+    {
+        var hungry = await _host.RavelAsync("run", "--rm", "--memory", "96m", one.Busybox, "sh", "-c", "tail /dev/zero");
+        Assert.Equal(137, hungry.ExitCode);
+        Assert.Contains("out of memory", hungry.Error, StringComparison.Ordinal);
+
+        var killed = await _host.RavelAsync("run", "--rm", one.Busybox, "sh", "-c", "kill -9 $$");
+        Assert.Equal(137, killed.ExitCode);
+        Assert.DoesNotContain("memory", killed.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_stop_while_booting_lets_the_workload_end_or_never_begin()
+    {
+        await _host.RavelOkAsync("create", "--name", "early", one.Busybox, "sh", "-c", "trap 'echo bye; exit 0' TERM; echo begun; while :; do sleep 0.1; done");
+        await using (_host.StartRavel("start", "early"))
+        {
+            await _host.InspectUntilAsync("early", "starting");
+            await _host.RavelOkAsync("stop", "early");
+        }
+        var stopped = await _host.InspectAsync("early");
+        Assert.Equal("stopped", stopped.State);
+        Assert.True(stopped.Exit is null or { ExitCode: 0 or 143 }, $"{stopped.Exit}");
+        await _host.RavelOkAsync("rm", "early");
+    }
+
+    private async Task CopyAsync(string name, int mebibytes)
+    {
+        var directory = Directory.CreateDirectory(System.IO.Path.Combine(_host.Scratch, name)).FullName;
+        var file = System.IO.Path.Combine(directory, "data");
+        await CommandRunner.RunCheckedAsync("sh", ["-c", $"head -c {mebibytes}M /dev/urandom > '{file}'"]);
+        var digest = (await CommandRunner.RunCheckedAsync("sha256sum", [file])).Split(' ')[0];
+        await _host.RunDetachedAsync("--name", name, "--disk", $"{(mebibytes * 2) + 512}m", one.Busybox, "sleep", "100000");
+
+        var limit = TimeSpan.FromMinutes(20);
+        foreach (string[] command in (string[][])[["cp", file, $"{name}:/data"], ["cp", $"{name}:/data", file + ".back"]])
+        {
+            var copied = await _host.RavelAsync(command, _host.DataDirectory, timeout: limit);
+            Assert.True(copied.ExitCode == 0, copied.Error);
+        }
+        Assert.StartsWith(digest, (await _host.RavelAsync(["exec", name, "sha256sum", "/data"], _host.DataDirectory, timeout: limit)).Output, StringComparison.Ordinal);
+        Assert.StartsWith(digest, await CommandRunner.RunCheckedAsync("sha256sum", [file + ".back"]), StringComparison.Ordinal);
+        await _host.RavelOkAsync("rm", "-f", name);
+        Directory.Delete(directory, recursive: true);
+    }
+}
