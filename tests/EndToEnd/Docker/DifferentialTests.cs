@@ -23,6 +23,7 @@ public sealed class DifferentialTests(OneHost one) : IAsyncLifetime
     {
         Need.Program("podman");
         Need.Program("runc");
+        Need.Program("busybox");
         _podman = new Podman(System.IO.Path.Combine(_work, "podman"));
         return ValueTask.CompletedTask;
     }
@@ -33,7 +34,7 @@ public sealed class DifferentialTests(OneHost one) : IAsyncLifetime
     public async Task Every_image_runs_as_with_podman_but_for_the_known_differences()
     {
         await MakeAsync(ImageCase.All);
-        var differences = new ConcurrentDictionary<string, string>();
+        var differences = new ConcurrentDictionary<string, bool>();
         var unexpected = new ConcurrentQueue<string>();
         // Two machines at a time: more only wait for each other.
         await Parallel.ForEachAsync(ImageCase.All, new ParallelOptions { MaxDegreeOfParallelism = 2 }, async (image, _) =>
@@ -51,14 +52,14 @@ public sealed class DifferentialTests(OneHost one) : IAsyncLifetime
                 var (a, b) = (mine.GetValueOrDefault(fact), other.GetValueOrDefault(fact));
                 if (a == b)
                     continue;
-                differences[fact] = $"{image.Name}: {a} instead of {b}";
+                differences[fact] = true;
                 if (!KnownDifferences.Why.ContainsKey(fact))
                     unexpected.Enqueue($"{image.Name}: {fact}: '{a}', with podman '{b}'");
             }
         });
+        foreach (var fact in KnownDifferences.Why.Keys.Except(differences.Keys))
+            unexpected.Enqueue($"{fact}: in the table, but not seen to differ");
         Assert.True(unexpected.IsEmpty, string.Join('\n', unexpected));
-        // What is not seen to differ must not stand in the table.
-        Assert.Equal([], KnownDifferences.Why.Keys.Except(differences.Keys));
     }
 
     [Fact]
@@ -114,8 +115,12 @@ public sealed class DifferentialTests(OneHost one) : IAsyncLifetime
         var bases = new Dictionary<string, OciLayout>
         {
             ["accounts"] = await CopyAsync(await TestImages.BusyboxAsync(), "accounts"),
-            ["scratch"] = await CopyAsync(await SoftwareImages.All["scratch"].BuildAsync(), "scratch"),
+            ["scratch"] = new OciLayout(System.IO.Path.Combine(_work, "scratch")),
         };
+        await CommandRunner.RunAsync("rm", ["-rf", "--", bases["scratch"].Directory]);
+        await UmociAsync("init", "--layout", bases["scratch"].Directory);
+        await UmociAsync("new", "--image", Image(bases["scratch"]));
+        await UmociAsync("insert", "--image", Image(bases["scratch"]), Need.FindProgram("busybox")!, "/busybox");
         var etc = Directory.CreateDirectory(System.IO.Path.Combine(_work, "etc")).FullName;
         await File.WriteAllTextAsync(System.IO.Path.Combine(etc, "passwd"), "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000:App:/home/app:/bin/sh\n");
         await File.WriteAllTextAsync(System.IO.Path.Combine(etc, "group"), "root:x:0:\napp:x:1000:\nextra:x:2000:app,other\nwheel:x:10:root,app\n");

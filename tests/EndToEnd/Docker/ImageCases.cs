@@ -23,18 +23,20 @@ internal sealed record ImageCase(string Name, string[] Config, string[] Options,
         new("entrypoint", ["--config.entrypoint", "/bin/busybox", "--config.entrypoint", "sh"], [], Program: []),
         new("entrypoint-replaced", ["--config.entrypoint", "false", "--config.cmd", "x"], ["--entrypoint", "/bin/busybox"], Program: ["sh"]),
         new("overridden", ["--config.user", "app", "--config.workingdir", "/nowhere"], ["--user", "0:2000", "--workdir", "/tmp"]),
-        new("scratch", [], [], Base: "scratch", Program: ["/app", "sh"]),
-        new("scratch-user", ["--config.user", "12:34", "--config.workingdir", "/data"], [], Base: "scratch", Program: ["/app", "sh"]),
+        new("scratch", [], [], Base: "scratch", Program: ["/busybox", "sh"]),
+        new("scratch-user", ["--config.user", "12:34", "--config.workingdir", "/data"], [], Base: "scratch", Program: ["/busybox", "sh"]),
     ];
 
     /// <summary>Prints a line FACT=VALUE for each fact there is to compare. Needs nothing but busybox, wherever it is.</summary>
     public string Script => $$"""
-        b=/bin/busybox; [ -x $b ] || b=/app
+        b=/bin/busybox; [ -x $b ] || b=/busybox
         for a in id env sort grep sed stat readlink hostname cut tr cat ls umask awk; do alias $a="$b $a"; done
         fact() { echo "$1=$2"; }
         fact 'user and groups' "$(id -u):$(id -g) $(id -G)"
-        fact 'working directory' "$(pwd) $(stat -c '%u:%g %a' .)"
-        fact 'environment' "$(env | grep -v '^\(HOSTNAME\|container\|TERM\|SHLVL\|PWD\|OLDPWD\|_\)=' | sort | tr '\n' ' ')"
+        fact 'working directory' "$(pwd)"
+        fact 'working directory: owner' "$(stat -c '%u:%g %a' .)"
+        fact 'environment' "$(env | grep -v '^\(HOSTNAME\|HOME\|container\|TERM\|SHLVL\|PWD\|OLDPWD\|_\)=' | sort | tr '\n' ' ')"
+        fact 'environment: HOME' "$HOME"
         fact 'environment: container' "$container"
         fact 'environment: TERM' "$TERM"
         fact 'environment: HOSTNAME is the host name' "$([ "$HOSTNAME" = "$(hostname)" ] && echo yes)"

@@ -7,18 +7,19 @@ internal static class KnownDifferences
     public static IReadOnlyDictionary<string, string> Why { get; } = new SortedDictionary<string, string>(StringComparer.Ordinal)
     {
         ["/dev: other devices"] = "`/dev` is the machine's own devtmpfs: its disks and terminals are there, for root",
-        ["/run"] = "podman makes `/run` for a file of its own; Ravel only where the image has none",
         ["/sys"] = "writable: the kernel is the machine's own",
         ["/sys/fs/cgroup"] = "always version 2, whatever the host has, and writable",
         ["/tmp"] = "made with mode 1777 where the image has none: programs expect it",
         ["capabilities in effect"] = "root has all of them: what it could break is its own machine",
         ["capabilities that could be had"] = "the same",
+        ["environment: HOME"] = "`/` for a user without an account, as with docker; podman takes the working directory",
         ["environment: TERM"] = "podman sets TERM always, Ravel (as docker) with a terminal only",
         ["environment: container"] = "podman's own variable",
         ["limit: open files"] = "1,048,576, as docker does; podman's comes from its host",
         ["limit: processes"] = "none, as docker does; podman's comes from its host",
         ["process id"] = "the workload is a child of ravel-init: default actions of signals hold for it, which PID 1 has not",
         ["root file system"] = "an overlay over the read-only image",
+        ["working directory: owner"] = "one that was missing is root's, as with docker; podman gives it to the user",
         ["system call filter"] = "none: the wall is the virtual machine",
     };
 
