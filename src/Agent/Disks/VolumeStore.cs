@@ -18,7 +18,9 @@ internal sealed record VolumeState(VolumeId Id, long Mib, long UsedMib, MachineI
 /// and is as large as its file; so a crash at any point leaves a volume as it was or as it was to be. A file system smaller than its
 /// file is grown by the guest that mounts it: no program of the host ever reads what a guest wrote.
 /// </summary>
+#pragma warning disable CA1001 // The semaphore's wait handle is never made: nothing to dispose of.
 internal sealed class VolumeStore
+#pragma warning restore CA1001
 {
     private const string Suffix = ".ext4";
     private const string TemporarySuffix = ".new";

@@ -10,7 +10,9 @@ namespace Ravel.Images.Layers;
 /// A build takes its first share waiting, and further ones, for layers ahead of it, only when they are free. So whoever holds
 /// shares has the one it needs to go on and give them back, and nobody waits for ever.
 /// </remarks>
+#pragma warning disable CA1001 // The semaphore's wait handle is never made: nothing to dispose of.
 internal sealed class LayerMemory
+#pragma warning restore CA1001
 {
     /// <summary>Less than this moves nothing: a chunk for each place of a layer's two queues of one, and for its stages.</summary>
     public const long MinBytes = ShareChunksAt1 * ChunkQueue.ChunkSize;

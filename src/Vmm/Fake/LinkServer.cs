@@ -1,4 +1,3 @@
-using Ravel.Contracts.Link;
 using Ravel.Link;
 
 namespace Ravel.Vmm.Fake;

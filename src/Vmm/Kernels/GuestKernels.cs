@@ -287,8 +287,9 @@ public sealed class GuestKernels : IGuestKernels, IDisposable
 
     private static string WithDigest(string name, string digest)
     {
-        var suffix = "-" + digest.Substring(KernelReference.DigestPrefix.Length, 8);
-        return name[..Math.Min(name.Length, KernelReference.MaxLength - suffix.Length)] + suffix;
+        const int Digits = 8;
+        var kept = Math.Min(name.Length, KernelReference.MaxLength - Digits - 1);
+        return $"{name.AsSpan(0, kept)}-{digest.AsSpan(KernelReference.DigestPrefix.Length, Digits)}";
     }
 
     private async Task InTemporaryAsync(Func<string, Task> use)

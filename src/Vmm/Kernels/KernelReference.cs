@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text;
 
 namespace Ravel.Vmm.Kernels;
@@ -9,6 +10,8 @@ public static class KernelReference
     public const string DigestPrefix = "sha256:";
     public const int DigestDigits = 64;
     private const int FewestDigits = 4;
+
+    private static readonly SearchValues<char> HexDigits = SearchValues.Create("0123456789abcdef");
 
     public static bool IsValid(string name) =>
         name.Length is > 0 and <= MaxLength && char.IsAsciiLetterOrDigit(name[0]) && name.All(IsPlain)
@@ -26,7 +29,7 @@ public static class KernelReference
 
     public static bool IsDigest(string text) =>
         text.Length == DigestPrefix.Length + DigestDigits && text.StartsWith(DigestPrefix, StringComparison.Ordinal)
-        && text.AsSpan(DigestPrefix.Length).IndexOfAnyExcept("0123456789abcdef") < 0;
+        && text.AsSpan(DigestPrefix.Length).IndexOfAnyExcept(HexDigits) < 0;
 
     /// <summary>Whether a reference may be the beginning of that digest, written with or without its prefix.</summary>
     public static bool IsPrefix(string reference, string digest)

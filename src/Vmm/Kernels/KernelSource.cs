@@ -1,4 +1,3 @@
-using System.Text;
 using Ravel.Contracts.Api;
 using Ravel.Linux.Processes;
 

@@ -1,7 +1,6 @@
 using System.Net.Http.Json;
 using Ravel.Contracts.Api;
 using Ravel.Testing.ControlPlane;
-using Machine = Ravel.Contracts.Api.Machine;
 
 namespace Ravel.Integration.ControlPlane;
 

@@ -1,6 +1,5 @@
 using System.Globalization;
 using Ravel.Images;
-using Ravel.Images.Store;
 using Ravel.Linux.Processes;
 using Ravel.Testing.Images;
 

@@ -6,7 +6,6 @@ using Ravel.Agent.Journal;
 using Ravel.Contracts.Ids;
 using Ravel.Contracts.Node;
 using Ravel.Durable;
-using Ravel.Vmm;
 using Ravel.Vmm.Fake;
 
 namespace Ravel.Testing.Agent;

@@ -42,8 +42,8 @@ public sealed partial class RegistryFixture : IAsyncDisposable
     /// <param name="certificate">For TLS; without it is plain HTTP.</param>
     /// <param name="tokens">Asks for tokens of this server.</param>
     public static async Task<RegistryFixture> StartAsync(
-        bool password = false, string? networkNamespace = null, CancellationToken cancellationToken = default,
-        X509Certificate2? certificate = null, TokenServer? tokens = null)
+        bool password = false, string? networkNamespace = null, X509Certificate2? certificate = null, TokenServer? tokens = null,
+        CancellationToken cancellationToken = default)
     {
         var directory = Directory.CreateTempSubdirectory("ravel-registry-").FullName;
         try

@@ -1,6 +1,5 @@
 using Google.Protobuf;
 using Grpc.Core;
-using Ravel.Contracts.Api;
 using Ravel.Contracts.Ids;
 using Ravel.Contracts.Node;
 using Ravel.Testing.Agent;

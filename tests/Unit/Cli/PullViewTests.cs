@@ -8,13 +8,15 @@ using Ravel.Contracts.Api;
 namespace Ravel.Unit.Cli;
 
 /// <summary>What a pull looks like while it runs: on a terminal, judged by a small one that does as it is told, and in a pipe.</summary>
-public sealed partial class PullViewTests
+public sealed partial class PullViewTests : IDisposable
 {
     private readonly Screen _screen = new(80, 24);
     private readonly PullBars _bars;
 
     public PullViewTests() =>
         _bars = new PullBars(_screen, colour: false, _screen, new FakeTimeProvider { AutoAdvanceAmount = TimeSpan.FromSeconds(1) });
+
+    public void Dispose() => _screen.Dispose();
 
     [Fact]
     public void A_layer_is_a_bar_with_its_bytes_and_rate()

@@ -1,6 +1,5 @@
 using Ravel.Images;
 using Ravel.Images.Archives;
-using Ravel.Images.Build;
 using Ravel.Testing.Images;
 using Ravel.Testing.Images.Hostile;
 

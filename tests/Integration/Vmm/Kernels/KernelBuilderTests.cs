@@ -1,7 +1,6 @@
 using System.Security.Cryptography;
 using Ravel.Linux.Processes;
 using Ravel.Testing.Needs;
-using Ravel.Testing.Vmm;
 using Ravel.Vmm.Boot;
 using Ravel.Vmm.Kernels;
 

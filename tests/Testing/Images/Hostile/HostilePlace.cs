@@ -1,5 +1,4 @@
 using System.Security.Cryptography;
-using Ravel.Images;
 using Xunit;
 
 namespace Ravel.Testing.Images.Hostile;
