@@ -22,7 +22,7 @@ internal sealed class FaultException : Exception
 /// <summary>
 /// What Firecracker knows of its VM, and in place of the VM a scripted guest that dials out over the vsock's Unix socket.
 /// </summary>
-internal sealed class FakeMicroVm : IFakeMachine
+internal sealed partial class FakeMicroVm : IFakeMachine
 {
     private const int VsockDialMilliseconds = 5;
 
@@ -209,79 +209,6 @@ internal sealed class FakeMicroVm : IFakeMachine
             _guest.Resume();
     }
 
-    private void Save(JsonElement body)
-    {
-        if (!_isPaused)
-            throw new FaultException("Create snapshot error: Cannot save the microVM state: The microVM is not paused.");
-        var state = Text(body, "snapshot_path")!;
-        var memory = Text(body, "mem_file_path")!;
-        _generation++;
-        var saved = new FakeSnapshot(
-            SnapshotFormat,
-            (int)_machine["mem_size_mib"]!,
-            _generation,
-            _drives,
-            _networks,
-            _machine,
-            _balloon,
-            _vsock,
-            _guest.Config is null ? null : JsonSerializer.Serialize(new Configure(_guest.Config), LinkJson.Default.HostMessage));
-        // Without an account of what was written, a diff has everything in it.
-        saved.Write(state, memory, isDiff: Text(body, "snapshot_type") == "Diff" && (bool)_machine["track_dirty_pages"]!);
-    }
-
-    private void Load(JsonElement body)
-    {
-        if (_isConfigured)
-            throw new FaultException("Loading a microVM snapshot not allowed after configuring boot-specific resources.");
-        if (body.TryGetProperty("mem_backend", out var backend) == body.TryGetProperty("mem_file_path", out var memory))
-            throw new FaultException("either `mem_backend` or `mem_file_path` exactly one has to be specified");
-        var saved = FakeSnapshot.TryRead(Text(body, "snapshot_path")!)
-            ?? throw new FaultException("Load snapshot error: Failed to get snapshot state from file: CRC64 validation failed", isFatal: true);
-        if (saved.Format != SnapshotFormat)
-            throw new FaultException($"Load snapshot error: Specified snapshot data format version is not supported: {saved.Format}", isFatal: true);
-        if (saved.MemoryFault(backend.ValueKind == JsonValueKind.Object ? Text(backend, "backend_path")! : memory.GetString()!) is { } fault)
-            throw new FaultException($"Load snapshot error: {fault}", isFatal: true);
-        foreach (var (id, drive) in saved.Drives)
-        {
-            var path = (string)drive["path_on_host"]!;
-            if (!IsVisible(path))
-                throw new FaultException($"Load snapshot error: drive {id}: {path}: No such file or directory", isFatal: true);
-            CheckRights(path, (bool)drive["is_read_only"]!);
-            _drives[id] = drive;
-        }
-        foreach (var (id, network) in saved.Networks)
-            _networks[id] = network;
-        if (body.TryGetProperty("network_overrides", out var overrides))
-        {
-            foreach (var entry in overrides.EnumerateArray())
-            {
-                if (!_networks.TryGetValue(Text(entry, "iface_id")!, out var network))
-                    throw new FaultException("Load snapshot error: Unknown Network Device.", isFatal: true);
-                network["host_dev_name"] = Text(entry, "host_dev_name");
-            }
-        }
-        foreach (var network in _networks.Values)
-            CheckTap((string)network["host_dev_name"]!);
-        _machine = saved.Machine;
-        // Not part of a snapshot.
-        _machine["track_dirty_pages"] = body.TryGetProperty("track_dirty_pages", out var tracks) && tracks.GetBoolean();
-        _balloon = saved.Balloon;
-        _generation = saved.Generation;
-        _vsock = body.TryGetProperty("vsock_override", out var other) ? Text(other, "uds_path") : saved.Vsock;
-        if (_vsock is not null && File.Exists(_vsock))
-            throw new FaultException("Load snapshot error: vsock: Address in use (os error 98)", isFatal: true);
-        Bind();
-        IsStarted = true;
-        _isPaused = true;
-        _guest.Pause();
-        if (saved.Configure is not null && JsonSerializer.Deserialize(saved.Configure, LinkJson.Default.HostMessage) is Configure configure)
-            _guest.Continue(configure.Config);
-        _ = RunGuestAsync();
-        if (body.TryGetProperty("resume_vm", out var resume) && resume.GetBoolean())
-            SetState("Resumed");
-    }
-
     /// <summary>Firecracker listens for the host's connections here; the file stays when it exits.</summary>
     private void Bind()
     {
@@ -353,44 +280,6 @@ internal sealed class FakeMicroVm : IFakeMachine
         if (!devices.TryGetValue(id, out var device))
             throw new FaultException(unknown);
         Merge(device, body);
-    }
-
-    /// <summary>Opens a drive as Firecracker does, with the rights of the user it runs as.</summary>
-    private static void CheckRights(string path, bool isReadOnly)
-    {
-        try
-        {
-            File.OpenHandle(path, FileMode.Open, isReadOnly ? FileAccess.Read : FileAccess.ReadWrite, FileShare.ReadWrite).Dispose();
-        }
-        catch (UnauthorizedAccessException)
-        {
-            throw new FaultException($"Drive config error: Unable to open the backing file: Permission denied (os error 13) {path}");
-        }
-    }
-
-    /// <summary>As root Firecracker makes a tap that is missing; a jailed one has not the right.</summary>
-    private void CheckTap(string tap)
-    {
-        if (_isJailed && !Directory.Exists($"/sys/class/net/{tap}"))
-            throw new FaultException($"Network config error: Open tap device failed: Operation not permitted (os error 1), {tap}");
-    }
-
-    private object Statistics()
-    {
-        if (_balloon is null || (int?)_balloon["stats_polling_interval_s"] is null or 0)
-            throw new FaultException("Internal VMM error: Balloon statistics are not enabled");
-        var mib = (int)_balloon["amount_mib"]!;
-        return new { target_pages = mib * 256, actual_pages = mib * 256, target_mib = mib, actual_mib = mib, available_memory = 64L << 20 };
-    }
-
-    /// <summary>What was counted since the line before; each of these is the same.</summary>
-    private void WriteMetrics()
-    {
-        if (_metrics is null)
-            return;
-        using var stream = new FileStream(_metrics, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.ReadWrite, bufferSize: 0);
-        stream.Write("""{"utc_timestamp_ms":1,"block":{"read_bytes":4096,"write_bytes":512},"net":{"rx_bytes_count":64,"tx_bytes_count":32}}"""u8);
-        stream.Write("\n"u8);
     }
 
     private static string? Text(JsonElement body, string name) => body.TryGetProperty(name, out var value) ? value.GetString() : null;

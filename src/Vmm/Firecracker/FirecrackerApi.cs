@@ -14,6 +14,9 @@ internal sealed class FirecrackerApi : IDisposable
 {
     private const int MaxAnswer = 256 * 1024;
 
+    /// <summary>Characters of an answer that go into an error.</summary>
+    private const int MaxWords = 1000;
+
     /// <summary>A snapshot of a large guest takes as long as the disk does.</summary>
     private static readonly TimeSpan SnapshotTimeout = TimeSpan.FromMinutes(5);
 
@@ -87,13 +90,17 @@ internal sealed class FirecrackerApi : IDisposable
         try
         {
             var error = JsonSerializer.Deserialize(body, FirecrackerJson.Default.ErrorBody);
-            return error?.FaultMessage ?? error?.Error ?? "(no reason)";
+            return OneLine(error?.FaultMessage ?? error?.Error ?? "(no reason)");
         }
         catch (JsonException)
         {
-            return ConsoleText.Decode(body[..Math.Min(body.Length, 1000)]);
+            return OneLine(ConsoleText.Decode(body[..Math.Min(body.Length, MaxWords)]));
         }
     }
+
+    /// <summary>As it stands in an error that people and logs read.</summary>
+    private static string OneLine(string words) =>
+        string.Concat(words.Take(MaxWords).Select(c => char.IsControl(c) ? ' ' : c)).Trim();
 
     private async Task<byte[]> SendAsync(HttpMethod method, string path, byte[]? body, CancellationToken cancellationToken)
     {

@@ -53,6 +53,7 @@ public sealed class FirecrackerConfigurationTests
     [InlineData("""{"error":"payload too large"}""", "payload too large")]
     [InlineData("{}", "(no reason)")]
     [InlineData("oops", "oops")]
+    [InlineData("""{"fault_message":"a\nb\u001b[31m"}""", "a b [31m")]
     public void A_fault_has_its_words_under_either_key(string body, string words) =>
         Assert.Equal(words, FirecrackerApi.ReadFault(Encoding.UTF8.GetBytes(body)));
 
