@@ -18,7 +18,8 @@ internal sealed partial class FakeMicroVm
     /// <summary>As root Firecracker makes a tap that is missing; a jailed one has not the right.</summary>
     private void CheckTap(string tap)
     {
-        if (_isJailed && !Directory.Exists($"/sys/class/net/{tap}"))
+        // Of the network namespace it runs in; /sys shows that of whoever mounted it.
+        if (_isJailed && !File.ReadLines("/proc/self/net/dev").Any(line => line.TrimStart().StartsWith(tap + ":", StringComparison.Ordinal)))
             throw new FaultException($"Network config error: Open tap device failed: Operation not permitted (os error 1), {tap}");
     }
 

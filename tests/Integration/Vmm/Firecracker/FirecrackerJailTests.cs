@@ -1,4 +1,7 @@
+using System.Globalization;
+using Ravel.Linux.Network;
 using Ravel.Linux.Processes;
+using Ravel.Testing.Network;
 using Ravel.Testing.Vmm;
 using Ravel.Vmm;
 using Ravel.Vmm.Firecracker;
@@ -108,6 +111,44 @@ public sealed class FirecrackerJailTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_tap_of_the_host_is_given_to_the_VMs_user()
+    {
+        var tap = string.Create(CultureInfo.InvariantCulture, $"fct{Environment.ProcessId}");
+        Tap.CreatePersistent(tap);
+        try
+        {
+            var spec = _harness.NewSpec() with { Networks = [new NetworkInterface("eth0", tap, "02:00:00:00:00:01")] };
+            await using var vmm = await _harness.Driver.LaunchAsync(spec, _harness.Deadline);
+
+            var owner = int.Parse(await File.ReadAllTextAsync($"/sys/class/net/{tap}/owner", _harness.Deadline), CultureInfo.InvariantCulture);
+            Assert.InRange(owner, _harness.Options.JailFirstId, _harness.Options.JailFirstId + _harness.Options.JailIdCount - 1);
+            Assert.Equal(UserOf(vmm.Record.Pid), owner);
+        }
+        finally
+        {
+            using var netlink = new RouteNetlink();
+            if (RouteNetlink.IndexOf(tap) is { } link)
+                netlink.DeleteLink(link);
+        }
+    }
+
+    [Fact]
+    public async Task A_VM_in_a_network_namespace_has_the_taps_that_are_there()
+    {
+        using var network = new NetworkNamespaceThread("firecracker");
+        await network.RunAsync(() => Tap.CreatePersistent("tap0"));
+        var spec = _harness.NewSpec() with
+        {
+            Networks = [new NetworkInterface("eth0", "tap0", "02:00:00:00:00:01")],
+            NetworkNamespace = string.Create(CultureInfo.InvariantCulture, $"/proc/{Environment.ProcessId}/task/{network.ThreadId}/ns/net"),
+        };
+
+        await using var vmm = await _harness.Driver.LaunchAsync(spec, _harness.Deadline);
+
+        Assert.False(vmm.Exited.IsCompleted);
+    }
+
+    [Fact]
     public async Task A_VM_that_is_not_what_was_launched_is_not_adopted()
     {
         var spec = _harness.NewSpec();
@@ -152,9 +193,9 @@ public sealed class FirecrackerJailTests : IAsyncLifetime
 
     private string RootOf(string id) => Path.Combine(_harness.Options.JailDirectory, "firecracker", id, "root");
 
-    private static int UserOf(int pid) => int.Parse(Status(pid, "Uid:")[0], System.Globalization.CultureInfo.InvariantCulture);
+    private static int UserOf(int pid) => int.Parse(Status(pid, "Uid:")[0], CultureInfo.InvariantCulture);
 
-    private static int ParentOf(int pid) => int.Parse(Status(pid, "PPid:")[0], System.Globalization.CultureInfo.InvariantCulture);
+    private static int ParentOf(int pid) => int.Parse(Status(pid, "PPid:")[0], CultureInfo.InvariantCulture);
 
     private static string[] Status(int pid, string name) =>
         File.ReadLines($"/proc/{pid}/status").First(line => line.StartsWith(name, StringComparison.Ordinal))
