@@ -10,8 +10,16 @@ internal sealed partial class Init
 {
     private static readonly string Version = typeof(Init).Assembly.GetName().Version?.ToString(3) ?? "0";
 
-    GuestHello IGuestLinkEvents.SessionStarted()
+    GuestHello IGuestLinkEvents.SessionStarted(HostHello host)
     {
+        try
+        {
+            Refresh(host.UnixNanoseconds, host.Entropy);
+        }
+        catch (Exception e) when (e is SystemCallException or FormatException)
+        {
+            GuestConsole.Say($"the clock or the random pool stays as it was: {e.Message}");
+        }
         // Standard input begins anew with each session.
         if (_phase == GuestPhase.Running && _config is { HasStdin: true })
             _workload?.Feed(_link.OpenInput(LinkStreams.Stdin));
@@ -71,8 +79,10 @@ internal sealed partial class Init
         _config = config;
         try
         {
-            Step("set the clock", () => SetClock(config));
+            Step("set the clock", () => Refresh(config.UnixNanoseconds, config.Entropy));
             Step("load drivers", () => _modules.Load("machine"));
+            if (_holdsDevices)
+                Step("find disks and network", HeldDevices.Release);
             _root.Mount(config.Root);
             NetworkSetup.Apply(config.Network);
             _root.Enter();
@@ -121,12 +131,13 @@ internal sealed partial class Init
         }
     }
 
-    private static void SetClock(GuestConfig config)
+    /// <summary>What a guest cannot know that was saved in between: what time it is, and what nobody else knows.</summary>
+    private static void Refresh(long? unixNanoseconds, string? entropy)
     {
         const long Tolerated = 100_000_000;
-        if (config.UnixNanoseconds is { } now && Math.Abs(Machine.GetClock() - now) > Tolerated)
+        if (unixNanoseconds is { } now && Math.Abs(Machine.GetClock() - now) > Tolerated)
             Machine.SetClock(now);
-        if (config.Entropy is { Length: > 0 } entropy)
+        if (entropy is { Length: > 0 })
             Machine.AddEntropy(Convert.FromBase64String(entropy));
     }
 

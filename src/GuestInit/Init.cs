@@ -41,6 +41,7 @@ internal sealed partial class Init : IGuestLinkEvents
     private ControlGroup? _workloadGroup;
     private ControlGroup? _execGroup;
     private bool _wasKilled;
+    private readonly bool _holdsDevices;
     private bool _isPowerOffDue;
 
     public Init(GuestModuleList modules)
@@ -50,6 +51,12 @@ internal sealed partial class Init : IGuestLinkEvents
         _kernel = Encoding.UTF8.GetString(FileSystems.ReadFile("/proc/sys/kernel/osrelease", 256) ?? []).Trim();
         _channel = HostChannel.Open(_link, modules);
         GuestConsole.Say($"the link is {_channel.Name}");
+        if (!HeldDevices.IsAsked())
+            return;
+        _holdsDevices = true;
+        HeldDevices.Hold();
+        // Nothing is left to load for the machine this becomes.
+        _modules.Load("machine");
     }
 
     /// <summary>Runs until the host says PowerOff. Returns only when the machine cannot be reset.</summary>

@@ -19,7 +19,17 @@ public abstract record HostMessage;
 /// <param name="Version">Highest protocol understood.</param>
 /// <param name="StdoutOffset">Workload output below this is durable; the guest resends from here.</param>
 /// <param name="StderrOffset">The same for stderr.</param>
-public sealed record HostHello(int MinVersion, int Version, ulong StdoutOffset, ulong StderrOffset) : HostMessage;
+public sealed record HostHello(int MinVersion, int Version, ulong StdoutOffset, ulong StderrOffset) : HostMessage
+{
+    /// <summary>
+    /// For a guest that was stopped meanwhile, or restored: a seed for its kernel's random pool, base64 of at least 32 bytes. Taken in before
+    /// the guest answers.
+    /// </summary>
+    public string? Entropy { get; init; }
+
+    /// <summary>For the same guest: the host's time, in Unix nanoseconds; sets a clock that is off.</summary>
+    public long? UnixNanoseconds { get; init; }
+}
 
 /// <summary>
 /// Makes a waiting guest a machine. Answered by <see cref="WorkloadStarted"/> or <see cref="WorkloadFailed"/>; repeated to a

@@ -215,7 +215,7 @@ public sealed class GuestLink
             Stderr.Resume(hello.StderrOffset);
             // Sent even if no version suits both: the host says so to whoever can mend it.
             var at = _messages.Count;
-            var own = _events.SessionStarted();
+            var own = _events.SessionStarted(hello);
             InsertFirst(own, at);
             return;
         }

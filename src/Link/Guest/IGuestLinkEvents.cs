@@ -9,7 +9,7 @@ public interface IGuestLinkEvents
     /// A host said hello. Returns the guest's own hello; messages sent from here follow it (a guest that has exited repeats
     /// its exit).
     /// </summary>
-    GuestHello SessionStarted();
+    GuestHello SessionStarted(HostHello host);
 
     /// <summary>The host is gone or another begins: exec sessions and their streams are no more, workload output is kept.</summary>
     void SessionEnded();

@@ -69,7 +69,7 @@ public sealed class FakeGuest : IGuestLinkEvents, IFakeMachine
         Start(config, isRestored: true);
     });
 
-    GuestHello IGuestLinkEvents.SessionStarted()
+    GuestHello IGuestLinkEvents.SessionStarted(HostHello host)
     {
         if (Phase == GuestPhase.Running)
             _stdin = _link.OpenInput(LinkStreams.Stdin);

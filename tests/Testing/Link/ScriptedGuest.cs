@@ -117,7 +117,7 @@ public sealed class ScriptedGuest : IGuestLinkEvents
     /// <summary>The process closed its standard input.</summary>
     public void CloseStdin(uint session) => _server.Do(() => (session == 0 ? _stdin! : _execs[session].Stdin).Close());
 
-    GuestHello IGuestLinkEvents.SessionStarted()
+    GuestHello IGuestLinkEvents.SessionStarted(HostHello host)
     {
         Sessions++;
         if (Phase == GuestPhase.Running)
