@@ -13,6 +13,9 @@ internal static class QemuCommandLine
 
     public const int SnapshotDescriptor = 5;
 
+    /// <summary>Where QEMU reads what it restores.</summary>
+    public static string SnapshotSource { get; } = Text($"fd:{SnapshotDescriptor}");
+
     /// <summary>Bytes of serial console QEMU keeps; has to be a power of two.</summary>
     public const int ConsoleBytes = 64 * 1024;
 
@@ -29,17 +32,21 @@ internal static class QemuCommandLine
     /// <summary>Memory QEMU needs beside the guest's, for the control group's limit. Generous: reaching it kills the guest.</summary>
     public static int OverheadMib(QemuHost host) => host.Accelerator == "kvm" ? 256 : 256 + TranslationBufferMib;
 
-    public static List<string> Build(VmSpec spec, QemuHost host)
+    /// <param name="spec">The VM.</param>
+    /// <param name="host">Where it runs.</param>
+    /// <param name="templateMemory">The file that becomes the memory of a template this VM is booted for; null = it is no such VM.</param>
+    public static List<string> Build(VmSpec spec, QemuHost host, string? templateMemory = null)
     {
         var isKvm = host.Accelerator == "kvm";
         var arguments = new Arguments();
         arguments.Add("-name", Escape(spec.Id));
         // No BIOS tables, no PCI, no default devices: what is not named is not there.
-        arguments.Add("-machine", "microvm,rtc=on");
+        arguments.Add("-machine", "microvm,rtc=on,memory-backend=ram");
         arguments.Add("-accel", isKvm ? "kvm" : Text($"tcg,thread=multi,tb-size={TranslationBufferMib}"));
         arguments.Add("-cpu", isKvm ? "host" : "max");
         arguments.Add("-smp", Text($"{spec.Cpus}"));
         arguments.Add("-m", Text($"{spec.MemoryMib}M"));
+        arguments.Add("-object", Memory(spec, templateMemory));
         arguments.Add("-nodefaults", "-no-user-config", "-display", "none");
         arguments.Add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
         // The guest's end leaves QEMU paused, so that whoever comes later can ask how it ended.
@@ -53,9 +60,11 @@ internal static class QemuCommandLine
         arguments.Add("-global", "virtio-mmio.force-legacy=false");
         arguments.Add("-kernel", spec.Boot.KernelPath, "-initrd", spec.Boot.InitramfsPath);
         arguments.Add("-append", KernelArguments(spec.Boot, host));
-        AddDevices(arguments, spec, host);
+        AddDevices(arguments, spec, host, hasNetwork: templateMemory is null);
         if (spec.Restore is not null)
-            arguments.Add("-incoming", Text($"fd:{SnapshotDescriptor}"));
+            arguments.Add("-incoming", SnapshotSource);
+        else if (spec.Template is not null)
+            arguments.Add("-incoming", "defer");
         return arguments.List;
     }
 
@@ -73,7 +82,19 @@ internal static class QemuCommandLine
         return string.Join(' ', arguments);
     }
 
-    private static void AddDevices(Arguments arguments, VmSpec spec, QemuHost host)
+    /// <summary>
+    /// One name in all of them, which a saved VM is held against. A template's memory is a file that its guests map privately: none writes
+    /// to it, and what they do not change is in memory once.
+    /// </summary>
+    private static string Memory(VmSpec spec, string? templateMemory)
+    {
+        var file = templateMemory ?? (spec.Template is { } template ? Path.Combine(template.Directory, QemuTemplate.MemoryFile) : null);
+        return file is null
+            ? Text($"memory-backend-ram,id=ram,size={spec.MemoryMib}M")
+            : Text($"memory-backend-file,id=ram,size={spec.MemoryMib}M,mem-path={Escape(file)},share={(templateMemory is null ? "off" : "on")}");
+    }
+
+    private static void AddDevices(Arguments arguments, VmSpec spec, QemuHost host, bool hasNetwork)
     {
         // No bus= is given: QEMU takes the transports from the last to the first and lists them to the guest in that order,
         // so the guest sees the devices as they stand here. Named ascending (bus=virtio-mmio-bus.0, …) the guest's
@@ -96,7 +117,10 @@ internal static class QemuCommandLine
         {
             var network = spec.Networks[i];
             var vhost = host.HasVhostNet ? ",vhost=on" : "";
-            arguments.Add("-netdev", Text($"tap,id=tap{i},ifname={network.Tap},script=no,downscript=no{vhost}"));
+            // A hub without other ports leads nowhere.
+            arguments.Add(
+                "-netdev",
+                hasNetwork ? Text($"tap,id=tap{i},ifname={network.Tap},script=no,downscript=no{vhost}") : Text($"hubport,id=tap{i},hubid={i}"));
             arguments.Add("-device", Text($"virtio-net-device,id=net{i},netdev=tap{i},mac={network.Mac}"));
         }
         arguments.Add("-device", "virtio-serial-device,id=serial,max_ports=2");

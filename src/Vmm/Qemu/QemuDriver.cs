@@ -13,7 +13,7 @@ namespace Ravel.Vmm.Qemu;
 ///                                                              shutdown | reset | panic → paused → asked → quit
 /// </code>
 /// </summary>
-public sealed class QemuDriver : IVmmDriver
+public sealed partial class QemuDriver : IVmmDriver, IVmTemplates
 {
     public const string DriverName = "qemu";
 
@@ -29,7 +29,7 @@ public sealed class QemuDriver : IVmmDriver
         ConsoleFile, ConsoleFile + ".tmp",
     ];
 
-    private static readonly TimeSpan RestorePoll = TimeSpan.FromMilliseconds(5);
+    private static readonly TimeSpan RestorePoll = TimeSpan.FromMilliseconds(2);
 
     private readonly VmmOptions _options;
     private readonly VmmProcessHost _processes;
@@ -139,7 +139,7 @@ public sealed class QemuDriver : IVmmDriver
     {
         using var monitor = UnixListener.Create(Path.Combine(spec.RunDirectory, MonitorSocket));
         using var link = UnixListener.Create(Path.Combine(spec.RunDirectory, LinkSocket));
-        using var snapshot = spec.Restore is null ? null : OpenSnapshot(spec.Restore);
+        using var snapshot = OpenSnapshot(spec);
         List<SafeHandle> inherited = [monitor.SafeHandle, link.SafeHandle];
         if (snapshot is not null)
             inherited.Add(snapshot);
@@ -153,9 +153,14 @@ public sealed class QemuDriver : IVmmDriver
         QemuVm? vm = null;
         try
         {
+            // While QEMU reads it; nothing runs before both are done.
+            var checking = spec.Restore is null ? Task.CompletedTask : Task.Run(() => SavedStream.CheckAsync(spec.Restore.Directory, cancellationToken), cancellationToken);
             vm = await QemuVm.AttachAsync(record, process, _processes.Time, cancellationToken).ConfigureAwait(false);
-            if (spec.Restore is not null)
+            if (spec.Template is not null)
+                await QemuMigration.BeginLoadAsync(vm.Monitor, QemuCommandLine.SnapshotSource, cancellationToken).ConfigureAwait(false);
+            if (snapshot is not null)
                 await WaitForRestoreAsync(vm, cancellationToken).ConfigureAwait(false);
+            await checking.ConfigureAwait(false);
             if (spec is not { Restore: not null, IsPausedAfterRestore: true })
                 await vm.ResumeAsync(cancellationToken).ConfigureAwait(false);
             await vm.ObserveAsync(cancellationToken).ConfigureAwait(false);
@@ -216,12 +221,17 @@ public sealed class QemuDriver : IVmmDriver
         return version.Length == 0 ? null : version;
     }
 
-    private static Microsoft.Win32.SafeHandles.SafeFileHandle OpenSnapshot(VmSnapshot snapshot)
+    /// <summary>What QEMU is to read, or null if it boots.</summary>
+    private static Microsoft.Win32.SafeHandles.SafeFileHandle? OpenSnapshot(VmSpec spec)
     {
-        var path = Path.Combine(snapshot.Directory, SnapshotFile);
+        if (spec.Template is { } template)
+            QemuTemplate.Check(template.Directory, spec.MemoryMib);
+        var path = spec.Restore is { } restore
+            ? Path.Combine(restore.Directory, SnapshotFile)
+            : spec.Template is not null ? Path.Combine(spec.Template.Directory, QemuTemplate.StateFile) : null;
         try
         {
-            return File.OpenHandle(path);
+            return path is null ? null : File.OpenHandle(path);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -30,6 +30,11 @@ internal sealed partial record QemuHost(string Accelerator, int? TscKhz, bool Ha
             ? (int)Math.Round(mhz * 1000)
             : null;
 
+    /// <summary>What the host's first processor is, and can: two hosts of which this differs do not go on with each other's guests.</summary>
+    public static string ReadProcessor() =>
+        string.Join('\n', ReadText("/proc/cpuinfo").Split("\n\n")[0].Split('\n').Where(line =>
+            line.StartsWith("model name", StringComparison.Ordinal) || line.StartsWith("flags", StringComparison.Ordinal)));
+
     [GeneratedRegex(@"^cpu MHz\s*:\s*([0-9.]+)$", RegexOptions.Multiline)]
     private static partial Regex CpuMhz();
 

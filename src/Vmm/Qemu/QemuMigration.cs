@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using System.Security.Cryptography;
 using System.Text.Json;
 using Ravel.Vmm.Processes;
 
@@ -10,7 +11,7 @@ namespace Ravel.Vmm.Qemu;
 /// </summary>
 internal static class QemuMigration
 {
-    private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(10);
+    private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(5);
 
     /// <summary>Returns the directory, which holds a whole snapshot or is not there.</summary>
     public static async Task<string> SaveAsync(
@@ -19,28 +20,14 @@ internal static class QemuMigration
         if (Path.Exists(directory))
             throw new VmmException($"snapshot directory {directory} exists already; a snapshot goes into a new one");
         var partial = directory + ".partial";
-        var socket = Path.Combine(runDirectory, QemuDriver.MigrationSocket);
         try
         {
             if (Directory.Exists(partial))
                 Directory.Delete(partial, recursive: true);
             Directory.CreateDirectory(partial);
-            using (var listener = UnixListener.Create(socket))
-            {
-                var file = Path.Combine(partial, QemuDriver.SnapshotFile);
-                using var stopped = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-                var copying = CopyAsync(listener, file, stopped.Token);
-                try
-                {
-                    await MigrateAsync(monitor, socket, time, cancellationToken).ConfigureAwait(false);
-                    await copying.ConfigureAwait(false);
-                }
-                finally
-                {
-                    await stopped.CancelAsync().ConfigureAwait(false);
-                    await copying.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-                }
-            }
+            var saved = await WriteAsync(
+                monitor, runDirectory, Path.Combine(partial, QemuDriver.SnapshotFile), withoutSharedMemory: false, time, cancellationToken).ConfigureAwait(false);
+            saved.Write(partial);
             Directory.Move(partial, directory);
             return directory;
         }
@@ -50,20 +37,83 @@ internal static class QemuMigration
         }
         finally
         {
-            File.Delete(socket);
             if (Directory.Exists(partial))
                 Directory.Delete(partial, recursive: true);
         }
     }
 
-    private static async Task CopyAsync(Socket listener, string path, CancellationToken cancellationToken)
+    /// <summary>Writes what QEMU sends into a new file, and makes it durable. Pages of zeros are not in it.</summary>
+    /// <param name="monitor">Of the QEMU to save, which is paused.</param>
+    /// <param name="runDirectory">For the socket.</param>
+    /// <param name="file">Its path.</param>
+    /// <param name="withoutSharedMemory">Leaves out memory that is a shared file already (x-ignore-shared).</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="cancellationToken">Leaves a part of the file.</param>
+    public static async Task<SavedStream> WriteAsync(
+        QmpClient monitor, string runDirectory, string file, bool withoutSharedMemory, TimeProvider time, CancellationToken cancellationToken)
+    {
+        var socket = Path.Combine(runDirectory, QemuDriver.MigrationSocket);
+        try
+        {
+            using var listener = UnixListener.Create(socket);
+            using var stopped = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            var copying = CopyAsync(listener, file, stopped.Token);
+            try
+            {
+                // Said in either case: one that began as a template was told to for its own beginning.
+                await IgnoreSharedMemoryAsync(monitor, withoutSharedMemory, cancellationToken).ConfigureAwait(false);
+                await MigrateAsync(monitor, socket, time, cancellationToken).ConfigureAwait(false);
+                return await copying.ConfigureAwait(false);
+            }
+            finally
+            {
+                await stopped.CancelAsync().ConfigureAwait(false);
+                await ((Task)copying).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            }
+        }
+        finally
+        {
+            File.Delete(socket);
+        }
+    }
+
+    /// <summary>Has a QEMU that was started with <c>-incoming defer</c> read a VM whose memory it has mapped.</summary>
+    public static async Task BeginLoadAsync(QmpClient monitor, string source, CancellationToken cancellationToken)
+    {
+        await IgnoreSharedMemoryAsync(monitor, true, cancellationToken).ConfigureAwait(false);
+        await monitor.ExecuteAsync("migrate-incoming", writer => writer.WriteString("uri", source), cancellationToken).ConfigureAwait(false);
+    }
+
+    private static async Task<SavedStream> CopyAsync(Socket listener, string path, CancellationToken cancellationToken)
     {
         using var connection = await listener.AcceptAsync(cancellationToken).ConfigureAwait(false);
-        await using var source = new NetworkStream(connection, ownsSocket: false);
+        using var digest = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         await using var target = new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.None, bufferSize: 0);
-        await source.CopyToAsync(target, 1024 * 1024, cancellationToken).ConfigureAwait(false);
+        var buffer = new byte[1024 * 1024];
+        var length = 0L;
+        int count;
+        while ((count = await connection.ReceiveAsync(buffer, cancellationToken).ConfigureAwait(false)) > 0)
+        {
+            digest.AppendData(buffer, 0, count);
+            await target.WriteAsync(buffer.AsMemory(0, count), cancellationToken).ConfigureAwait(false);
+            length += count;
+        }
         target.Flush(flushToDisk: true);
+        return new SavedStream(length, Convert.ToHexStringLower(digest.GetHashAndReset()));
     }
+
+    private static Task IgnoreSharedMemoryAsync(QmpClient monitor, bool isIgnored, CancellationToken cancellationToken) => monitor.ExecuteAsync(
+        "migrate-set-capabilities",
+        writer =>
+        {
+            writer.WriteStartArray("capabilities");
+            writer.WriteStartObject();
+            writer.WriteString("capability", "x-ignore-shared");
+            writer.WriteBoolean("state", isIgnored);
+            writer.WriteEndObject();
+            writer.WriteEndArray();
+        },
+        cancellationToken);
 
     private static async Task MigrateAsync(QmpClient monitor, string socket, TimeProvider time, CancellationToken cancellationToken)
     {

@@ -29,7 +29,7 @@ internal sealed class QemuVm : IVmm
 
     public Task<VmmExit> Exited => _exited.Task;
 
-    private QmpClient Monitor => _monitor ?? throw new InvalidOperationException("the monitor is not connected");
+    public QmpClient Monitor => _monitor ?? throw new InvalidOperationException("the monitor is not connected");
 
     /// <summary>Connects to the monitor of a process. Owns <paramref name="process"/> only once it has returned.</summary>
     public static async Task<QemuVm> AttachAsync(VmmRecord record, VmmProcess process, TimeProvider time, CancellationToken cancellationToken)

@@ -36,6 +36,12 @@ public sealed record VmSpec
     public VmSnapshot? Restore { get; init; }
 
     /// <summary>
+    /// Begin as this template instead of booting, which spares the guest its boot: it waits for its configuration. One made for a VM of the
+    /// same <see cref="IVmTemplates.KeyOfAsync"/>; not together with <see cref="Restore"/>.
+    /// </summary>
+    public VmTemplate? Template { get; init; }
+
+    /// <summary>
     /// Leaves a restored VM paused: whoever journals its record first can be sure that the saved memory was not run twice on one disk.
     /// </summary>
     public bool IsPausedAfterRestore { get; init; }
@@ -78,6 +84,9 @@ public sealed record RateLimit(long BytesPerSecond = 0, long OperationsPerSecond
 
 /// <summary>A saved VM: a directory written by <see cref="IVmm.SnapshotAsync"/>.</summary>
 public sealed record VmSnapshot(string Directory, string Driver, string DriverVersion);
+
+/// <summary>A guest that waits for its configuration: a directory written by <see cref="IVmTemplates.BuildAsync"/>.</summary>
+public sealed record VmTemplate(string Directory);
 
 /// <summary>
 /// Identifies a VMM across restarts of Ravel: a pid alone may have been reused, a pid with its start time

@@ -69,10 +69,12 @@ public abstract class VmmHarness : IAsyncDisposable
     public abstract IReadOnlyList<string> Leftovers(VmSpec spec);
 
     /// <summary>Opens a link session with the guest.</summary>
-    public async Task<HostLink> ConnectAsync(IVmm vmm)
+    /// <param name="vmm">Where it runs.</param>
+    /// <param name="hello">What it is told first; null = nothing of interest.</param>
+    public async Task<HostLink> ConnectAsync(IVmm vmm, HostHello? hello = null)
     {
         var channel = await vmm.ConnectGuestAsync(Deadline);
-        var hello = new HostHello(LinkProtocol.MinimumVersion, LinkProtocol.Version, 0, 0);
+        hello ??= new HostHello(LinkProtocol.MinimumVersion, LinkProtocol.Version, 0, 0);
         try
         {
             return await HostLink.ConnectAsync(channel.Stream, channel.IsLossy, hello, Deadline);

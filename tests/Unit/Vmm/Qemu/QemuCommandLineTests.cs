@@ -68,6 +68,20 @@ public sealed class QemuCommandLineTests
     public void A_restored_VM_reads_its_state_from_the_descriptor_it_is_handed() =>
         Assert.Contains("fd:5", QemuCommandLine.Build(Spec with { Restore = new VmSnapshot("/s", "qemu", "7.2.22") }, Emulated));
 
+    [Fact]
+    public void A_templates_memory_is_a_file_that_only_the_VM_it_is_made_of_writes_to()
+    {
+        var made = QemuCommandLine.Build(Spec, Emulated, "/t/a,b.partial/memory");
+        Assert.Contains("memory-backend-file,id=ram,size=256M,mem-path=/t/a,,b.partial/memory,share=on", made);
+        Assert.Contains("hubport,id=tap0,hubid=0", made);
+        Assert.DoesNotContain(made, value => value.Contains("rv0-1", StringComparison.Ordinal));
+
+        var copy = QemuCommandLine.Build(Spec with { Template = new VmTemplate("/t/a") }, Emulated);
+        Assert.Contains("memory-backend-file,id=ram,size=256M,mem-path=/t/a/memory,share=off", copy);
+        Assert.Equal("defer", copy[copy.IndexOf("-incoming") + 1]);
+        Assert.Contains("memory-backend-ram,id=ram,size=256M", QemuCommandLine.Build(Spec, Emulated));
+    }
+
     [Theory]
     [InlineData(null, true, true, "kvm")]
     [InlineData(null, true, false, "tcg")]
