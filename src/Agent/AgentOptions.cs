@@ -3,6 +3,7 @@ using Ravel.Agent.Capacity;
 using Ravel.Agent.Hosting;
 using Ravel.Agent.Instances;
 using Ravel.Agent.Logs;
+using Ravel.Agent.WarmStarts;
 using Ravel.Vmm.Kernels;
 
 namespace Ravel.Agent;
@@ -38,6 +39,8 @@ public sealed record AgentOptions
     public long MaxKernelBytes { get; init; } = 512L * 1024 * 1024;
 
     public InstanceOptions Instances { get; init; } = new();
+
+    public WarmStartOptions WarmStarts { get; init; } = new();
 
     public LogOptions Logs { get; init; } = new();
 

@@ -8,6 +8,7 @@ using Ravel.Agent.Logs;
 using Ravel.Agent.Machines;
 using Ravel.Agent.Networking;
 using Ravel.Agent.Recovery;
+using Ravel.Agent.WarmStarts;
 using Ravel.Durable;
 using Ravel.Durable.Reconcilers;
 using Ravel.Images;
@@ -30,6 +31,7 @@ internal sealed class NodeAgent : IHostedService, IAsyncDisposable
     private LogStore? _logs;
     private VolumeStore? _volumes;
     private NodeMachines? _machines;
+    private WarmStarter? _warmStarts;
     private ReconcilerLoop? _reconciler;
     private Task _reconciling = Task.CompletedTask;
     private bool _isDisposed;
@@ -84,11 +86,14 @@ internal sealed class NodeAgent : IHostedService, IAsyncDisposable
         _journal = AgentJournal.Open(Path.Combine(_options.AgentDirectory, "journal.db"), _faults);
         _logs = new LogStore(Path.Combine(_options.AgentDirectory, "logs"), _options.Logs);
         var disks = new DiskStore(Path.Combine(_options.AgentDirectory, "disks"));
+        var templates = new TemplateStore(Path.Combine(_options.AgentDirectory, "templates"), _options.WarmStarts.MaxTemplates, _time);
+        _warmStarts = new WarmStarter(
+            _driver, templates, _options.WarmStarts, Path.Combine(_options.RunDirectory, "template"), _options.Cgroup, _time, _logger);
         var volumeDirectory = Path.Combine(_options.AgentDirectory, "volumes");
         var promised = _journal.Contents.Machines.Sum(machine => machine.Held().DiskMib) + VolumeStore.PromisedMib(volumeDirectory);
         var ledger = new CapacityLedger(HostCapacity.Read(_options.DataDirectory, promised, _options.Capacity));
         _volumes = new VolumeStore(volumeDirectory, ledger, _time);
-        var services = new InstanceServices(_options, _driver, _images, _network, disks, _volumes, _logs, _time, _logger);
+        var services = new InstanceServices(_options, _driver, _images, _network, disks, _volumes, _logs, _warmStarts, _time, _logger);
         _machines = new NodeMachines(services, _journal, ledger);
         _images.KeepFor(() => _machines.Records.Select(record => record.ImageDigest).OfType<string>().ToHashSet(StringComparer.Ordinal));
         // Archives that an agent was killed over.
@@ -98,6 +103,7 @@ internal sealed class NodeAgent : IHostedService, IAsyncDisposable
         foreach (var problem in Probe.Problems)
             _logger.LogWarning("{Subject}: {Message} ({Remedy})", problem.Subject, problem.Message, problem.Remedy);
         await _options.Kernels.PruneAsync(KernelUse.Paths(_journal.Contents.Machines), cancellationToken);
+        await _warmStarts.RecoverAsync(cancellationToken);
         await new AgentRecovery(services, _journal, _machines).RunAsync(cancellationToken);
         await CollectImagesAsync(cancellationToken);
         _reconciler = new ReconcilerLoop(
@@ -120,6 +126,8 @@ internal sealed class NodeAgent : IHostedService, IAsyncDisposable
         await _reconciling;
         if (_machines is not null)
             await _machines.DisposeAsync();
+        if (_warmStarts is not null)
+            await _warmStarts.DisposeAsync();
         _logs?.Dispose();
         if (_journal is not null)
             await _journal.DisposeAsync();

@@ -7,6 +7,7 @@ using Ravel.Agent;
 using Ravel.Agent.Hosting;
 using Ravel.Agent.Journal;
 using Ravel.Agent.Networking;
+using Ravel.Agent.WarmStarts;
 using Ravel.ControlPlane;
 using Ravel.Images;
 using Ravel.Linux.Processes;
@@ -95,7 +96,10 @@ internal static class RunCommand
             .AddSingleton<INodeNetwork>(services => services.GetRequiredService<NodeNetwork>())
             .AddSingleton(VmmDrivers.Create(vmm))
             .AddSingleton<IImageStore>(images)
-            .AddAgent(AgentOptions.For(slot, options.DataDirectory, kernels));
+            .AddAgent(AgentOptions.For(slot, options.DataDirectory, kernels) with
+            {
+                WarmStarts = new WarmStartOptions { IsEnabled = options.WarmStart },
+            });
         var app = builder.Build();
         app.MapAgent();
         return app;

@@ -27,6 +27,9 @@ internal sealed record RunOptions
     /// <summary>Settings of registries; null: the default file, if it is there.</summary>
     public string? RegistriesFile { get; init; }
 
+    /// <summary>Machines begin as copies of a guest that waits already.</summary>
+    public bool WarmStart { get; init; }
+
     public static bool TryParse(
         IReadOnlyList<string> args,
         Func<string, string?> environment,
@@ -38,7 +41,7 @@ internal sealed record RunOptions
         for (var i = 0; i < args.Count; i++)
         {
             var (name, value) = args[i].Split('=', 2) is [var left, var right] ? (left, right) : (args[i], null);
-            if (name is not ("--data" or "--listen" or "--vmm" or "--kernel" or "--init" or "--image-limit" or "--registries"))
+            if (name is not ("--data" or "--listen" or "--vmm" or "--kernel" or "--init" or "--image-limit" or "--registries" or "--warm-start"))
             {
                 error = $"raveld run: '{args[i]}' is not an option; see raveld --help";
                 return false;
@@ -67,8 +70,16 @@ internal sealed record RunOptions
             return false;
         }
 
+        var warmStart = values.GetValueOrDefault("--warm-start") ?? environment("RAVEL_WARM_START");
+        if (warmStart is not (null or "" or "on" or "off"))
+        {
+            error = $"raveld run: --warm-start {warmStart} is neither on nor off";
+            return false;
+        }
+
         options = new RunOptions
         {
+            WarmStart = warmStart != "off",
             ImageLimit = imageLimit,
             DataDirectory = Path.GetFullPath(values.GetValueOrDefault("--data") ?? environment("RAVEL_DATA") ?? "/var/lib/ravel"),
             Listen = listen,

@@ -25,6 +25,7 @@ internal static class Usage
                                  above it those go that were not used for longest
           --registries FILE      mirrors, authorities and credentials of registries
                                  (default /etc/ravel/registries.json, if there; environment RAVEL_REGISTRIES)
+          --warm-start on|off    begin machines as copies of a guest that was booted once (default on; environment RAVEL_WARM_START)
 
         ravel up and ravel down start and end it for you.
         """;

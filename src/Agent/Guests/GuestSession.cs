@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using Microsoft.Extensions.Logging;
 using Ravel.Agent.Logs;
 using Ravel.Contracts.Ids;
@@ -67,6 +68,9 @@ internal sealed class GuestSession : IAsyncDisposable
 
     /// <summary>How long the rest of a line of output is waited for.</summary>
     public TimeSpan LinePatience { get; init; } = OutputPump.LinePatience;
+
+    /// <summary>The guest's CPUs may have been stopped: it is told the time, and given a seed nobody else has.</summary>
+    public bool MayHaveStood { get; init; }
 
     public void Start() => _running = Task.WhenAll(Task.Run(() => GuardAsync(KeepLinkAsync)), Task.Run(() => GuardAsync(WatchVmmAsync)));
 
@@ -209,7 +213,11 @@ internal sealed class GuestSession : IAsyncDisposable
     {
         var channel = await _vmm.ConnectGuestAsync(_ending.Token);
         var offsets = _log.OffsetsOf(_instance);
-        var hello = new HostHello(LinkProtocol.MinimumVersion, LinkProtocol.Version, offsets.Stdout, offsets.Stderr);
+        var hello = new HostHello(LinkProtocol.MinimumVersion, LinkProtocol.Version, offsets.Stdout, offsets.Stderr)
+        {
+            Entropy = MayHaveStood ? Convert.ToBase64String(RandomNumberGenerator.GetBytes(64)) : null,
+            UnixNanoseconds = MayHaveStood ? UnixTime.Nanoseconds(_time) : null,
+        };
         await using var link = await HostLink.ConnectAsync(channel.Stream, channel.IsLossy, hello, _ending.Token);
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(_ending.Token);
         var output = Task.WhenAll(

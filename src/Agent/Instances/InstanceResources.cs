@@ -13,6 +13,12 @@ internal sealed class InstanceResources
 
     public GuestSession? Session { get; set; }
 
+    /// <summary>The template a guest began as that has not been heard of yet.</summary>
+    public string? Template { get; set; }
+
+    /// <summary>What a guest that boots was launched with, until it is up.</summary>
+    public VmSpec? Booting { get; set; }
+
     /// <summary>The guest's CPUs may be stopped.</summary>
     public bool IsPaused { get; set; }
 

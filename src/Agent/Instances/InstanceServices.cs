@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging;
 using Ravel.Agent.Disks;
 using Ravel.Agent.Logs;
+using Ravel.Agent.WarmStarts;
 using Ravel.Contracts.Ids;
 using Ravel.Images;
 using Ravel.Vmm;
@@ -16,6 +17,7 @@ internal sealed record InstanceServices(
     DiskStore Disks,
     VolumeStore Volumes,
     LogStore Logs,
+    WarmStarter WarmStarts,
     TimeProvider Time,
     ILogger Logger)
 {

@@ -155,28 +155,30 @@ internal sealed class StartWorkflow
         if (Directory.Exists(runDirectory))
             await _services.Driver.PurgeAsync(id, runDirectory, cancellationToken);
         Directory.CreateDirectory(runDirectory);
-        _resources.Vmm = await _services.Driver.LaunchAsync(
-            new VmSpec
-            {
-                Id = id,
-                RunDirectory = runDirectory,
-                Cpus = (int)context.Spec.Cpus,
-                MemoryMib = (int)context.Spec.MemoryMib,
-                Boot = new BootSource(kernel.KernelPath, kernel.InitramfsPath),
-                Drives =
-                [
-                    new Drive("rootfs", image.RootfsPath, ReadOnly: true),
-                    new Drive("disk", _services.Disks.PathOf(context.Machine), ReadOnly: false),
-                    .. context.Spec.Mounts.Select((mount, i) => new Drive(
-                        $"volume{i}", _services.Volumes.PathOf(VolumeId.Parse(mount.VolumeId)), mount.ReadOnly)),
-                ],
-                Networks = [new NetworkInterface("eth0", network.Tap, network.Mac)],
-                Cgroup = $"{_services.Options.Cgroup}/{id}",
-                Restore = context.Facts.Memory,
-                // It goes on when this VMM is in the journal: until then the memory can be restored again.
-                IsPausedAfterRestore = true,
-            },
-            cancellationToken);
+        var spec = new VmSpec
+        {
+            Id = id,
+            RunDirectory = runDirectory,
+            Cpus = (int)context.Spec.Cpus,
+            MemoryMib = (int)context.Spec.MemoryMib,
+            Boot = new BootSource(kernel.KernelPath, kernel.InitramfsPath),
+            Drives =
+            [
+                new Drive("rootfs", image.RootfsPath, ReadOnly: true),
+                new Drive("disk", _services.Disks.PathOf(context.Machine), ReadOnly: false),
+                .. context.Spec.Mounts.Select((mount, i) => new Drive(
+                    $"volume{i}", _services.Volumes.PathOf(VolumeId.Parse(mount.VolumeId)), mount.ReadOnly)),
+            ],
+            Networks = [new NetworkInterface("eth0", network.Tap, network.Mac)],
+            Cgroup = $"{_services.Options.Cgroup}/{id}",
+            Restore = context.Facts.Memory,
+            // It goes on when this VMM is in the journal: until then the memory can be restored again.
+            IsPausedAfterRestore = true,
+        };
+        var launched = await _services.WarmStarts.LaunchAsync(spec, cancellationToken);
+        _resources.Vmm = launched.Vmm;
+        _resources.Template = launched.Template;
+        _resources.Booting = launched.Template is null && spec.Restore is null ? spec : null;
         return context with
         {
             Facts = context.Facts with
@@ -195,6 +197,10 @@ internal sealed class StartWorkflow
     private async Task DestroyVmmAsync(StartContext context)
     {
         await ExplainAsync(context);
+        if (_resources.Template is { } template && _machine()?.Instance is { Problem: not null })
+            _services.WarmStarts.Distrust(template);
+        _resources.Template = null;
+        _resources.Booting = null;
         var vmm = _resources.Vmm;
         _resources.Vmm = null;
         _resources.IsPaused = false;

@@ -150,11 +150,13 @@ internal sealed partial class MachineActor
             _ = PostAsync(new InstanceEvent.VmmExited("it was gone when the agent looked for it"));
             return;
         }
-        if (!isOurs || instance.Facts.IsRestored || _resources.IsPaused)
+        var mayHaveStood = !isOurs || instance.Facts.IsRestored || _resources.IsPaused;
+        if (mayHaveStood)
             await ContinueAsync(instance.Id, vmm);
         _resources.Session = new GuestSession(
             instance.Id, vmm, _node.Services.Logs.Of(Id), ConfigureAsync, this, _node.Services.Time, _node.Services.Logger)
         {
+            MayHaveStood = mayHaveStood,
             LinePatience = instance.Spec.Tty ? OutputPump.TerminalPatience : OutputPump.LinePatience,
         };
         _resources.Session.Start();

@@ -98,9 +98,22 @@ internal sealed partial class MachineActor : IGuestObserver, IAsyncDisposable
         return status;
     }
 
-    Task IGuestObserver.GuestStartedAsync() => PostAsync(new InstanceEvent.GuestStarted());
+    async Task IGuestObserver.GuestStartedAsync()
+    {
+        _resources.Template = null;
+        await PostAsync(new InstanceEvent.GuestStarted());
+        if (_resources.Booting is not { } booted)
+            return;
+        _resources.Booting = null;
+        _node.Services.WarmStarts.Missed(booted);
+    }
 
-    Task IGuestObserver.GuestFailedAsync(int exitCode, string message) => PostAsync(new InstanceEvent.GuestFailed(exitCode, message));
+    Task IGuestObserver.GuestFailedAsync(int exitCode, string message)
+    {
+        // It came up; what it was told to be is at fault.
+        _resources.Template = null;
+        return PostAsync(new InstanceEvent.GuestFailed(exitCode, message));
+    }
 
     Task IGuestObserver.GuestExitedAsync(WorkloadExited exit) =>
         PostAsync(new InstanceEvent.GuestExited(exit.ExitCode, exit.Signal, exit.OomKilled));
