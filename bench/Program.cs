@@ -10,6 +10,7 @@ using Ravel.Bench.Tools;
 BenchCommand[] benchmarks =
 [
     StartBenchmark.Command,
+    RestoreBenchmark.Command,
     AgentBenchmark.Command,
     NetworkBenchmark.Command,
     ImagesBench.Command,

@@ -28,7 +28,13 @@ internal sealed class RavelUnderTest : IAsyncDisposable
 
     public string DataDirectory => Path.Combine(_work, "data");
 
-    public static async Task<RavelUnderTest> UpAsync(CancellationToken cancellationToken)
+    /// <summary>Prints its first line, and a line every few milliseconds for ever.</summary>
+    public static IReadOnlyList<string> TickingWorkload { get; } =
+        ["/bin/sh", "-c", $"echo {FirstLine}; while true; do usleep 20000; echo tick; done"];
+
+    /// <param name="warmStarts">Machines begin as copies of a guest that waits; otherwise each boots.</param>
+    /// <param name="cancellationToken">Leaves nothing behind.</param>
+    public static async Task<RavelUnderTest> UpAsync(bool warmStarts, CancellationToken cancellationToken)
     {
         var bin = Environment.GetEnvironmentVariable("RAVEL_BIN") ?? Path.Combine(RepositoryRoot.Path, "artifacts", "bin");
         var image = await TestImages.BusyboxAsync(cancellationToken);
@@ -36,12 +42,13 @@ internal sealed class RavelUnderTest : IAsyncDisposable
         // What the ravel below inherits: a configuration of its own beside the user's, and the kernel that setup fetched.
         Environment.SetEnvironmentVariable("XDG_CONFIG_HOME", Path.Combine(work, "config"));
         Environment.SetEnvironmentVariable("RAVEL_KERNEL", Path.Combine(RepositoryRoot.Path, "artifacts", "kernel"));
+        Environment.SetEnvironmentVariable("RAVEL_WARM_START", warmStarts ? "on" : "off");
         var http = new HttpClient();
         var ravel = new RavelUnderTest(bin, work, http);
         try
         {
             await ravel.CommandAsync(["up", "--detach"], cancellationToken);
-            await ravel.CommandAsync(["image", "import", image.Directory, "--name", Image], cancellationToken);
+            await ravel.ImportAsync(image, Image, cancellationToken);
             var client = JsonSerializer.Deserialize(
                 await File.ReadAllBytesAsync(Path.Combine(ravel.DataDirectory, "client.json"), cancellationToken), ApiJson.Default.ClientConfig)!;
             http.BaseAddress = new Uri(client.Server.TrimEnd('/') + "/v1/");
@@ -58,10 +65,16 @@ internal sealed class RavelUnderTest : IAsyncDisposable
         }
     }
 
+    public Task ImportAsync(OciLayout image, string name, CancellationToken cancellationToken) =>
+        CommandAsync(["image", "import", image.Directory, "--name", name], cancellationToken);
+
     /// <summary>One machine, from the start call to its first line; created before and destroyed after.</summary>
-    public async Task<TimeSpan> MeasureStartAsync(CancellationToken cancellationToken)
+    public Task<TimeSpan> MeasureStartAsync(CancellationToken cancellationToken) => MeasureStartAsync(Image, cancellationToken);
+
+    /// <inheritdoc cref="MeasureStartAsync(CancellationToken)"/>
+    public async Task<TimeSpan> MeasureStartAsync(string image, CancellationToken cancellationToken)
     {
-        var machine = await CreateAsync(cancellationToken);
+        var machine = await CreateAsync(cancellationToken, image);
         try
         {
             return await StartAsync(machine, cancellationToken);
@@ -73,12 +86,12 @@ internal sealed class RavelUnderTest : IAsyncDisposable
     }
 
     /// <summary>A machine that is not started yet.</summary>
-    public async Task<Machine> CreateAsync(CancellationToken cancellationToken)
+    public async Task<Machine> CreateAsync(CancellationToken cancellationToken, string image = Image, IReadOnlyList<string>? workload = null)
     {
         var request = new CreateMachineRequest
         {
             SkipLaunch = true,
-            Config = new MachineConfig { Image = Image, Init = new InitConfig { Exec = Workload } },
+            Config = new MachineConfig { Image = image, Init = new InitConfig { Exec = workload ?? Workload } },
         };
         using var response = await _http.PostAsJsonAsync(
             $"apps/{App}/machines", request, ApiJson.Default.CreateMachineRequest, cancellationToken);
@@ -103,6 +116,33 @@ internal sealed class RavelUnderTest : IAsyncDisposable
         }
         var end = await _http.GetFromJsonAsync(PathOf(machine), ApiJson.Default.Machine, cancellationToken);
         throw new InvalidOperationException($"machine {machine.Name} is {end?.State} and printed nothing: {end?.Problem?.Message}");
+    }
+
+    /// <summary>Puts a machine aside; returns when it is.</summary>
+    public async Task SuspendAsync(Machine machine, CancellationToken cancellationToken)
+    {
+        using (var suspended = await _http.PostAsync($"{PathOf(machine)}/suspend", null, cancellationToken))
+            await EnsureAsync(suspended, cancellationToken);
+        using var waited = await _http.GetAsync($"{PathOf(machine)}/wait?state={MachineStates.Suspended}&timeout=60", cancellationToken);
+        await EnsureAsync(waited, cancellationToken);
+    }
+
+    /// <summary>From the call that has a machine go on until it has printed something after it.</summary>
+    public async Task<TimeSpan> ResumeAsync(Machine machine, CancellationToken cancellationToken)
+    {
+        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        deadline.CancelAfter(Patience);
+        var began = Stopwatch.GetTimestamp();
+        using (var started = await _http.PostAsync($"{PathOf(machine)}/start", null, deadline.Token))
+            await EnsureAsync(started, deadline.Token);
+        await using var log = await _http.GetStreamAsync($"{PathOf(machine)}/logs?follow=true&tail=0", deadline.Token);
+        using var lines = new StreamReader(log);
+        while (await lines.ReadLineAsync(deadline.Token) is { } line)
+        {
+            if (JsonSerializer.Deserialize(line, ApiJson.Default.LogLine) is { Stream: "stdout" })
+                return Stopwatch.GetElapsedTime(began);
+        }
+        throw new InvalidOperationException($"machine {machine.Name} did not go on");
     }
 
     public async Task StopAsync(Machine machine, CancellationToken cancellationToken)

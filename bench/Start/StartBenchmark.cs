@@ -21,7 +21,7 @@ internal static class StartBenchmark
     private static async Task<int> RunAsync(IReadOnlyList<string> arguments, CancellationToken cancellationToken)
     {
         var (rounds, write) = Parse(arguments);
-        await using var ravel = await RavelUnderTest.UpAsync(cancellationToken);
+        await using var ravel = await RavelUnderTest.UpAsync(warmStarts: false, cancellationToken);
         await using var bare = await BareQemu.LikeAMachineOfAsync(ravel, cancellationToken);
 
         var samples = await Comparison.RunAsync(
