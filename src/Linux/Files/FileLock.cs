@@ -14,6 +14,7 @@ public sealed partial class FileLock : IDisposable
     private const int ReadWriteCreateCloseOnExec = 0x2 | 0x40 | 0x80000;
     private const int ReadOnlyCloseOnExec = 0x80000;
     private const int LockExclusiveNonBlocking = 2 | 4;
+    private const int Unlock = 8;
     private const int EIntr = 4;
     private const int EWouldBlock = 11;
 
@@ -74,7 +75,12 @@ public sealed partial class FileLock : IDisposable
         RandomAccess.Write(_handle, content, 0);
     }
 
-    public void Dispose() => _handle.Dispose();
+    public void Dispose()
+    {
+        // Closing alone would leave it with a child that was forked meanwhile, until that has executed its program.
+        _ = _handle.IsClosed ? 0 : Flock(_handle, Unlock);
+        _handle.Dispose();
+    }
 
     private static FileLock? Acquire(string path, SafeFileHandle handle)
     {

@@ -79,8 +79,8 @@ public sealed class ProblemTests : IAsyncLifetime
         Assert.Equal("config.guest.cpus must be 1 to 32, not 99.", range.Detail);
         var type = await PostAsync("""{"config":{"image":"nginx","guest":{"memory_mb":"lots"}}}""").ProblemAsync();
         Assert.Contains("config.guest.memory_mb", type.Detail, StringComparison.Ordinal);
-        var unsupported = await PostAsync("""{"config":{"image":"nginx","mounts":[{"volume":"v","path":"/data"}]}}""").ProblemAsync();
-        Assert.Equal("config.mounts is not supported; leave it out.", unsupported.Detail);
+        var unsupported = await PostAsync("""{"config":{"image":"nginx","services":[{"internal_port":80}]}}""").ProblemAsync();
+        Assert.Equal("config.services is not supported; leave it out.", unsupported.Detail);
     }
 
     [Fact]

@@ -1,0 +1,37 @@
+using System.Diagnostics;
+using Ravel.Linux.Files;
+
+namespace Ravel.Integration.Linux.Files;
+
+public sealed class FileLockTests : IDisposable
+{
+    private readonly string _directory = Directory.CreateTempSubdirectory("ravel-lock-").FullName;
+
+    public void Dispose() => Directory.Delete(_directory, recursive: true);
+
+    [Fact]
+    public async Task A_lock_given_back_is_free_at_once_while_programs_are_started()
+    {
+        using var done = new CancellationTokenSource();
+        var starting = Task.Run(
+            () =>
+            {
+                while (!done.IsCancellationRequested)
+                {
+                    using var program = Process.Start("true");
+                    program.WaitForExit();
+                }
+            },
+            CancellationToken.None);
+
+        var path = Path.Combine(_directory, "lock");
+        for (var i = 0; i < 20_000; i++)
+        {
+            using var held = FileLock.TryAcquire(path);
+            Assert.NotNull(held);
+        }
+
+        await done.CancelAsync();
+        await starting;
+    }
+}
