@@ -15,6 +15,7 @@ internal static class UpCommand
         var detach = CliOptions.Flag("--detach", "Return once it answers, and leave it running", "-d");
         var listen = CliOptions.Text("--listen", "ADDRESS:PORT", "Where the API listens (default 127.0.0.1:7717)");
         var vmm = CliOptions.OneOf("--vmm", "Hypervisor (default qemu) [env: RAVEL_VMM]", "qemu", "firecracker");
+        var imageLimit = CliOptions.Text("--image-limit", "SIZE", "Of all images together: 50G, 0 for none (default half of the disk) [env: RAVEL_IMAGE_LIMIT]");
         var command = new CliCommand("up", "Bring Ravel up on this host")
         {
             Usage = "[OPTIONS]",
@@ -35,6 +36,8 @@ internal static class UpCommand
                     options.AddRange(["--listen", address]);
                 if (session.Get(vmm) is { } driver)
                     options.AddRange(["--vmm", driver]);
+                if (session.Get(imageLimit) is { } size)
+                    options.AddRange(["--image-limit", size]);
                 using var start = DaemonStart.Begin(session, directory, options);
                 var client = await start.UntilAnsweringAsync();
                 Remember(session, directory);
@@ -46,6 +49,7 @@ internal static class UpCommand
         command.Options.Add(detach);
         command.Options.Add(listen);
         command.Options.Add(vmm);
+        command.Options.Add(imageLimit);
         return command;
     }
 

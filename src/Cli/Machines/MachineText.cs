@@ -41,7 +41,9 @@ internal static class MachineText
 
     private static TimeSpan Since(Machine machine, DateTimeOffset now)
     {
-        // Lists come without events; then the id of the instance tells when it was made.
+        if (machine.StartedAt is { } running)
+            return now > running ? now - running : TimeSpan.Zero;
+        // A server of before does not say it, and lists come without events; then the id of the instance tells when it was made.
         var start = machine.Events.Where(e => e.Type == "start").Select(e => e.Timestamp).DefaultIfEmpty(-1).Max();
         var moment = start >= 0 ? DateTimeOffset.FromUnixTimeMilliseconds(start)
             : Ulid.TryParse(machine.InstanceId, out var instance) ? instance.Time

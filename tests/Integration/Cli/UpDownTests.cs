@@ -51,7 +51,7 @@ public sealed class UpDownTests : IAsyncLifetime
     [Fact]
     public async Task Detached_it_returns_once_the_daemon_answers_and_the_others_find_it()
     {
-        var up = await _api.RavelAsync("up", "--detach", "--data", Data, "--listen", "127.0.0.1:1", "--vmm", "qemu");
+        var up = await _api.RavelAsync("up", "--detach", "--data", Data, "--listen", "127.0.0.1:1", "--vmm", "qemu", "--image-limit", "50G");
         var ps = await _api.RavelAsync("ps", "-q");
         var again = await _api.RavelAsync("up", "-d", "--data", Data, "--json");
         var down = await _api.RavelAsync("down");
@@ -60,7 +60,7 @@ public sealed class UpDownTests : IAsyncLifetime
         Assert.Equal((0, "starting raveld…\n"), (up.ExitCode, up.Error));
         Assert.StartsWith($"Ravel is up at {_api.Url} (pid ", up.Output);
         Assert.Contains("ravel run IMAGE", up.Output);
-        Assert.Equal($"args: run --data {Data} --listen 127.0.0.1:1 --vmm qemu\nserving\nleaving\n", await File.ReadAllTextAsync(Path.Combine(Data, "raveld.log")));
+        Assert.Equal($"args: run --data {Data} --listen 127.0.0.1:1 --vmm qemu --image-limit 50G\nserving\nleaving\n", await File.ReadAllTextAsync(Path.Combine(Data, "raveld.log")));
         Assert.Equal("abc00000000001\n", ps.Output);
         Assert.Equal("already-up", JsonDocument.Parse(again.Output).RootElement.GetProperty("state").GetString());
         Assert.Equal((0, $"Ravel is down (data kept in {Data}).\n"), (down.ExitCode, down.Output));

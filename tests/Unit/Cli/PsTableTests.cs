@@ -101,6 +101,14 @@ public sealed class PsTableTests
     }
 
     [Fact]
+    public void A_machine_is_up_since_its_workload_runs_not_since_its_launch()
+    {
+        var machine = SampleMachines.Started("abc00000000001", "web") with { StartedAt = SampleMachines.Now.AddSeconds(-70) };
+
+        Assert.Equal("Up About a minute", MachineText.State(machine, SampleMachines.Now).Text);
+    }
+
+    [Fact]
     public void A_machine_that_was_asked_to_stop_did_not_fail()
     {
         var state = MachineText.State(SampleMachines.Exited("abc00000000001", "web", 143, requested: true), SampleMachines.Now);
