@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Ravel.Images.Manifests;
+using Ravel.Linux.Files;
 
 namespace Ravel.Images.Archives;
 
@@ -103,14 +104,14 @@ internal sealed class DirectoryFiles(string directory) : IBlobFiles
 {
     public Stream? Open(string path)
     {
+        var full = Path.Combine(directory, path);
         try
         {
-            return new FileStream(
-                Path.Combine(directory, path), FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0, FileOptions.SequentialScan);
+            return RegularFile.TryOpen(full) is { } file ? new FileStream(file, FileAccess.Read, bufferSize: 0) : null;
         }
-        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        catch (InvalidDataException e)
         {
-            return null;
+            throw new ImageException("image-invalid", e.Message, e);
         }
     }
 

@@ -1,4 +1,6 @@
 using Ravel.Images;
+using Ravel.Images.Archives;
+using Ravel.Linux.Processes;
 using Ravel.Testing.Images;
 
 namespace Ravel.Unit.Images;
@@ -32,6 +34,21 @@ public sealed class ArchiveTests : IDisposable
     {
         Write(ArchiveBuilder.Docker([["team/app:1"], ["other:2", "also:latest"]]));
         Assert.Equal(ImageReference.Parse(expected).ToString(), Assert.Single((await ImportAsync(choice)).References));
+    }
+
+    [Fact]
+    public async Task A_layout_directory_that_holds_a_fifo_or_device_is_refused_and_does_not_block()
+    {
+        var index = Layout("{}");
+        var files = new DirectoryFiles(Path.GetDirectoryName(index)!);
+        File.Delete(index);
+        await CommandRunner.RunCheckedAsync("mkfifo", [index], cancellationToken: Cancellation);
+        Assert.Equal("image-invalid", Assert.Throws<ImageException>(() => files.Open("index.json")).Code);
+
+        File.Delete(index);
+        File.CreateSymbolicLink(index, "/dev/zero");
+        Assert.Contains("is not a regular file", Assert.Throws<ImageException>(() => files.Open("index.json")).Message);
+        Assert.Null(files.Open("blobs/sha256/none"));
     }
 
     [Fact]
