@@ -21,7 +21,7 @@ namespace Ravel.Daemon;
 /// <c>raveld run</c>: the roles of one host. Agent and server are two web applications, so that the node's RPCs are served
 /// on its Unix socket and nowhere else:
 /// <list type="number">
-/// <item>claim the host slot (one raveld per data directory);</item>
+/// <item>claim the host slot (one raveld per data directory), and give back those of ravelds that were killed with nothing running;</item>
 /// <item>start the agent: it adopts what is running before it accepts work;</item>
 /// <item>bring the database up to date, start the server, write <c>client.json</c>;</item>
 /// <item>until SIGTERM or a shutdown over the API; what still runs then runs on, and is adopted by the next raveld.</item>
@@ -36,12 +36,14 @@ internal static class RunCommand
         if (!Environment.IsPrivilegedProcess)
             return Refuse("raveld run: making networks and control groups takes root; run it with sudo", 1);
         NativeHeap.LimitArenas(2);
+        using var stop = new StopSignals();
         try
         {
             Directory.CreateDirectory(options.DataDirectory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
             using var slot = await HostSlot.ClaimAsync(
                 new HostSlotOptions { DataDirectory = options.DataDirectory }, TimeProvider.System, CancellationToken.None);
-            await ServeAsync(options, slot);
+            await slot.SweepOthersAsync(TimeProvider.System, DeadSlot.ClearAsync);
+            await ServeAsync(options, slot, stop);
             return 0;
         }
         catch (Exception e) when (e is HostSlotException or VmmException or ImageException or NetworkException or JournalException or IOException
@@ -51,7 +53,7 @@ internal static class RunCommand
         }
     }
 
-    private static async Task ServeAsync(RunOptions options, HostSlot slot)
+    private static async Task ServeAsync(RunOptions options, HostSlot slot, StopSignals stop)
     {
         var nodeSocket = Path.Combine(slot.RunDirectory, "node.sock");
         File.Delete(nodeSocket);
@@ -64,7 +66,9 @@ internal static class RunCommand
         await ClientFile.WriteAsync(options.DataDirectory, Address(server), bootstrap, server.Services);
         server.Logger.LogInformation("Ravel {Version} serves {Address}", DaemonVersion.Text, Address(server));
 
-        await server.WaitForShutdownAsync();
+        // Of either: a loop that fails ends the application it is in.
+        await Task.WhenAny(stop.Came, StoppingAsync(agent), StoppingAsync(server));
+        await server.StopAsync();
         await agent.StopAsync();
         var network = agent.Services.GetRequiredService<NodeNetwork>();
         if (network.IsEmpty)
@@ -72,6 +76,13 @@ internal static class RunCommand
             await network.RemoveEverythingAsync(CancellationToken.None);
             await slot.ReleaseAsync(TimeProvider.System);
         }
+    }
+
+    private static Task StoppingAsync(WebApplication app)
+    {
+        var stopping = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        app.Lifetime.ApplicationStopping.Register(stopping.SetResult);
+        return stopping.Task;
     }
 
     private static async Task<WebApplication> BuildAgentAsync(RunOptions options, HostSlot slot, string socket)
@@ -140,6 +151,7 @@ internal static class RunCommand
             console.UseUtcTimestamp = true;
         });
         builder.Logging.SetMinimumLevel(LogLevel.Information).AddFilter("Microsoft", LogLevel.Warning).AddFilter("Grpc", LogLevel.Warning);
+        builder.Services.AddSingleton<IHostLifetime>(StopSignals.Elsewhere);
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(5));
         return builder;
     }

@@ -24,9 +24,9 @@ public sealed class HostSlot : IDisposable
     public const int Count = 64;
 
     private readonly HostSlotOptions _options;
-    private readonly FileLock _dataLock;
+    private readonly FileLock? _dataLock;
 
-    private HostSlot(HostSlotOptions options, FileLock dataLock, int number, int cluster)
+    private HostSlot(HostSlotOptions options, FileLock? dataLock, int number, int cluster)
     {
         _options = options;
         _dataLock = dataLock;
@@ -98,8 +98,37 @@ public sealed class HostSlot : IDisposable
         Dispose();
     }
 
+    /// <summary>
+    /// Gives back the slots of others whose raveld is gone: killed before it had anything, or with its data directory. Nobody can
+    /// claim one of them meanwhile.
+    /// </summary>
+    /// <param name="clearAsync">Removes what is left of a slot; false when something of it still runs, and it stays.</param>
+    /// <exception cref="HostSlotException">Another raveld claims or releases for too long.</exception>
+    public async Task SweepOthersAsync(TimeProvider time, Func<HostSlot, Task<bool>> clearAsync, CancellationToken cancellationToken = default)
+    {
+        using var held = await LockBaseAsync(_options, time, cancellationToken);
+        for (var number = 0; number < Count; number++)
+        {
+            var directory = Path.Combine(_options.BaseDirectory, Text(number));
+            if (number == Number || !Directory.Exists(directory))
+                continue;
+            FileLock? dataLock = null;
+            if (OwnerOf(_options, number) is { } owner && Directory.Exists(owner))
+            {
+                var path = Path.Combine(owner, "raveld.lock");
+                dataLock = FileLock.TryAcquireExisting(path);
+                if (dataLock is null && File.Exists(path))
+                    continue;
+            }
+            // What a slot is called on the host depends on its number alone; the addresses' cluster is of no use here.
+            using var dead = new HostSlot(_options, dataLock, number, cluster: 1);
+            if (await clearAsync(dead))
+                Directory.Delete(directory, recursive: true);
+        }
+    }
+
     /// <summary>Stops holding the data directory; the slot stays bound to it.</summary>
-    public void Dispose() => _dataLock.Dispose();
+    public void Dispose() => _dataLock?.Dispose();
 
     private static async Task<HostSlot> ClaimExistingAsync(
         HostSlotOptions options, string data, TimeProvider time, CancellationToken cancellationToken)

@@ -181,6 +181,35 @@ public sealed class HostSlotTests : IDisposable
         Assert.Contains("slot.json", refusal.Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Slots_of_killed_ravelds_are_swept_and_those_that_run_are_kept()
+    {
+        (await Claim("killed")).Dispose();
+        using var running = await Claim("running");
+        (await Claim("busy")).Dispose();
+        (await Claim("deleted")).Dispose();
+        Directory.Delete(Path.Combine(_root, "deleted"), recursive: true);
+        Directory.CreateDirectory(Path.Combine(_root, "run", "9"));
+        using var sweeper = await Claim("running-too");
+        var asked = new List<int>();
+
+        await sweeper.SweepOthersAsync(TimeProvider.System, slot =>
+        {
+            asked.Add(slot.Number);
+            return Task.FromResult(slot.Number != 2);
+        });
+
+        // The deleted one's number, 3, went to the sweeper.
+        Assert.Equal([0, 2, 9], asked);
+        Assert.Equal(
+            ["1", "2", "3"],
+            Directory.EnumerateDirectories(Path.Combine(_root, "run")).Select(path => Path.GetFileName(path)).Order());
+        using var again = await Claim("killed");
+        Assert.Equal(0, again.Number);
+        using var busy = await Claim("busy");
+        Assert.Equal(2, busy.Number);
+    }
+
     private Task<HostSlot> Claim(string data) => HostSlot.ClaimAsync(
         new HostSlotOptions { DataDirectory = Path.Combine(_root, data), BaseDirectory = Path.Combine(_root, "run") },
         TimeProvider.System);
