@@ -77,6 +77,9 @@ internal sealed class RegistryClient(
             var response = await FollowAsync(new Uri(place.Endpoint, $"/v2/{place.Repository}/{path}"), headers, authorization, cancellationToken);
             if (response.StatusCode != HttpStatusCode.Unauthorized || challenges == 2)
                 return response;
+            // Whom the registry redirects to may say no, but not where the registry's password is to be sent for a token.
+            if (response.RequestMessage?.RequestUri is not { } answerer || !IsPlace(answerer))
+                return response;
             var asked = response.Headers.NonValidated.TryGetValues("WWW-Authenticate", out var values) ? values.ToList() : [];
             response.Dispose();
             await _authenticator.AnswerAsync(asked, authorization, cancellationToken);
@@ -93,7 +96,7 @@ internal sealed class RegistryClient(
             using var request = new HttpRequestMessage(HttpMethod.Get, address);
             headers?.Invoke(request.Headers);
             // A redirect to another host carries its own permission; ours is none of its business.
-            if (address.Scheme == place.Endpoint.Scheme && address.Authority == place.Endpoint.Authority)
+            if (IsPlace(address))
                 request.Headers.Authorization = authorization;
             using var stall = new CancellationTokenSource(options.StallTimeout, time);
             using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, stall.Token);
@@ -112,6 +115,8 @@ internal sealed class RegistryClient(
             address = Next(address, response.Headers.Location, visited);
         }
     }
+
+    private bool IsPlace(Uri address) => address.Scheme == place.Endpoint.Scheme && address.Authority == place.Endpoint.Authority;
 
     /// <summary>Where a redirect leads, unless it leads nowhere or where nobody should be sent.</summary>
     private Uri Next(Uri address, Uri? location, HashSet<Uri> visited)

@@ -40,12 +40,23 @@ internal static class RegistryEndpoint
     /// Whether a registry may send us to an address, by redirect or for a token. A registry elsewhere may not reach this
     /// host's own services through us.
     /// </summary>
-    public static bool MaySendTo(Uri from, Uri to, RegistryOptions options) =>
-        to.Scheme == "https" || (to.Scheme == "http" && (IsIn(options.PlainHttpRegistries, to, to.Authority) || (IsLoopback(to) && IsLoopback(from))));
+    public static bool MaySendTo(Uri from, Uri to, RegistryOptions options) => to.Scheme switch
+    {
+        "https" => !IsThisHost(to) || IsThisHost(from) || IsIn(options.TlsRegistries, to, to.Authority) || IsIn(options.Authorities.Keys, to, to.Authority),
+        "http" => IsIn(options.PlainHttpRegistries, to, to.Authority) || (IsThisHost(to) && IsThisHost(from)),
+        _ => false,
+    };
 
     private static bool IsIn(IEnumerable<string> registries, Uri uri, string authority) =>
         registries.Any(registry => string.Equals(registry, authority, StringComparison.OrdinalIgnoreCase)
             || string.Equals(registry, uri.Host, StringComparison.OrdinalIgnoreCase));
+
+    /// <summary>Loopback under any of its names (RFC 6761, 6.3), and the addresses that Linux connects to itself.</summary>
+    private static bool IsThisHost(Uri uri) =>
+        IsLoopback(uri) || uri.Host.TrimEnd('.') is "localhost" || uri.Host.TrimEnd('.').EndsWith(".localhost", StringComparison.Ordinal)
+        || (IPAddress.TryParse(uri.Host.Trim('[', ']'), out var address)
+            && (address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address) is var plain
+            && (IPAddress.IsLoopback(plain) || plain.Equals(IPAddress.Any) || plain.Equals(IPAddress.IPv6Any)));
 
     private static bool IsLoopback(Uri uri) =>
         uri.Host == "localhost" || (IPAddress.TryParse(uri.Host.Trim('[', ']'), out var address) && IPAddress.IsLoopback(address));

@@ -103,6 +103,31 @@ public sealed class RegistryAuthenticationTests : IDisposable
         Assert.All(storage.Requests, request => Assert.Null(request.Authorization));
     }
 
+    [Fact]
+    public async Task Whoever_a_registry_redirects_to_is_not_told_its_password_for_a_token()
+    {
+        await using var tokens = await TokenServer.StartAsync();
+        await using var storage = await FaultyRegistry.StartAsync(Image());
+        storage.Fault = (context, _) =>
+        {
+            context.Response.StatusCode = 401;
+            context.Response.Headers.WWWAuthenticate = $"Bearer realm=\"{tokens.Realm}\",service=\"{TokenServer.Service}\"";
+            return Task.FromResult(true);
+        };
+        await using var registry = await FaultyRegistry.StartAsync(Image());
+        registry.Fault = (context, _) =>
+        {
+            if (!context.Request.Path.Value!.Contains("/blobs/", StringComparison.Ordinal))
+                return Task.FromResult(false);
+            context.Response.Redirect($"http://{storage.Host}{context.Request.Path}");
+            return Task.FromResult(true);
+        };
+        await LogInAsync(registry.Host, TokenServer.UserName, TokenServer.Password);
+        await RefusedAsync($"{registry.Host}/team/app:1", null, $"{registry.Host} refuses");
+        Assert.Empty(tokens.Requests);
+        Assert.All(storage.Requests, request => Assert.Null(request.Authorization));
+    }
+
     private OciLayout Image() =>
         new LayoutBuilder(Directory.CreateDirectory(Path.Combine(_directory, "layout")).FullName)
             .Layer(new TarBuilder().File("name", "app").ToArray()).Build() with { Tag = "" };
