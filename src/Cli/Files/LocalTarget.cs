@@ -40,7 +40,8 @@ internal sealed class LocalTarget
     {
         try
         {
-            await using var reader = new TarReader(archive, leaveOpen: true);
+            await using var bounded = new BoundedReads(archive);
+            await using var reader = new TarReader(bounded, leaveOpen: true);
             while (await reader.GetNextEntryAsync(copyData: false, cancellationToken) is { } entry)
             {
                 if (entry.EntryType is TarEntryType.GlobalExtendedAttributes)

@@ -34,6 +34,28 @@ public sealed class LocalTargetTests : IDisposable
         AssertUntouched();
     }
 
+    [Theory]
+    [InlineData('x')]
+    [InlineData('g')]
+    [InlineData('L')]
+    [InlineData('K')]
+    public async Task A_header_of_many_megabytes_is_refused_before_it_is_read(char type)
+    {
+        var header = new byte[512];
+        "top"u8.CopyTo(header);
+        "0000644\0"u8.CopyTo(header.AsSpan(100));
+        "02000000000\0"u8.CopyTo(header.AsSpan(124));
+        "00000000000\0        "u8.CopyTo(header.AsSpan(136));
+        header[156] = (byte)type;
+        (type is 'x' or 'g' ? "ustar\000"u8 : "ustar  \0"u8).CopyTo(header.AsSpan(257));
+        Encoding.ASCII.GetBytes($"{Convert.ToString(header.Sum(value => value), 8).PadLeft(6, '0')}\0").CopyTo(header, 148);
+        // Of what the header announces, far more is there than may be asked for.
+        await using var archive = new MemoryStream([.. header, .. new byte[8 << 20]]);
+        var error = await Assert.ThrowsAsync<CliException>(() => new LocalTarget(Target).UnpackAsync(archive, TestContext.Current.CancellationToken));
+        Assert.Contains("a header of over 1048576 bytes", error.Message);
+        Assert.InRange(archive.Position, 1, 1 << 20);
+    }
+
     [Fact]
     public async Task Nothing_is_written_through_a_link_of_the_same_archive()
     {
