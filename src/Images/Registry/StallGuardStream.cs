@@ -2,11 +2,16 @@ namespace Ravel.Images.Registry;
 
 /// <summary>
 /// A response body that must keep coming: when the next 64 KiB (or the end) take longer than the limit, reading fails
-/// with <see cref="TimeoutException"/>. A trickle is a stall too.
+/// with <see cref="TimeoutException"/>. A trickle is a stall too, and so is what comes so slowly that it would hold a build for days.
 /// </summary>
 internal sealed class StallGuardStream : Stream
 {
     private const int Step = 64 * 1024;
+
+    /// <summary>On average, once <see cref="Patience"/> is over; a slow line shared by several layers has it.</summary>
+    private const int MinBytesPerSecond = 8 * 1024;
+
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
 
     private readonly Stream _inner;
     private readonly HttpResponseMessage _response;
@@ -15,6 +20,8 @@ internal sealed class StallGuardStream : Stream
     private readonly CancellationTokenSource _stall;
     private readonly TimeProvider _time;
     private TimeSpan _allowance;
+    private TimeSpan _waited;
+    private long _total;
     private int _received;
 
     public StallGuardStream(Stream inner, HttpResponseMessage response, TimeSpan limit, TimeProvider time, string what)
@@ -52,7 +59,12 @@ internal sealed class StallGuardStream : Stream
         {
             var read = await _inner.ReadAsync(buffer, _stall.Token);
             _received += read;
-            _allowance -= _time.GetElapsedTime(started);
+            _total += read;
+            var elapsed = _time.GetElapsedTime(started);
+            _allowance -= elapsed;
+            _waited += elapsed;
+            if (read > 0 && _waited > Patience && _total < _waited.TotalSeconds * MinBytesPerSecond)
+                throw new TimeoutException($"{_what} sent {_total} bytes in {_waited.TotalSeconds:0} s, which is under {MinBytesPerSecond / 1024} KiB a second");
             if (_received >= Step)
             {
                 _received = 0;

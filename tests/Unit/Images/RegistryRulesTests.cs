@@ -1,5 +1,6 @@
 using System.Net;
 using CsCheck;
+using Microsoft.Extensions.Time.Testing;
 using Ravel.Images;
 using Ravel.Images.Registry;
 
@@ -65,6 +66,13 @@ public sealed class RegistryRulesTests
     [InlineData("https://r.example", "http://storage.example/x", false)]
     [InlineData("https://r.example", "http://any.example:81/x", true)]
     [InlineData("https://r.example", "http://127.0.0.1:8500/x", false)]
+    [InlineData("https://r.example", "https://127.0.0.1:8500/x", false)]
+    [InlineData("https://r.example", "https://localhost./x", false)]
+    [InlineData("https://r.example", "https://a.localhost/x", false)]
+    [InlineData("https://r.example", "https://0.0.0.0:8500/x", false)]
+    [InlineData("https://r.example", "https://[::]:8500/x", false)]
+    [InlineData("https://r.example", "https://[::ffff:127.0.0.2]:8500/x", false)]
+    [InlineData("https://127.0.0.1:5000", "https://localhost:8500/x", true)]
     [InlineData("https://r.example", "http://169.254.169.254/latest", false)]
     [InlineData("http://127.0.0.1:5000", "http://127.0.0.1:8500/x", true)]
     [InlineData("http://127.0.0.1:5000", "http://r.example/x", false)]
@@ -94,10 +102,52 @@ public sealed class RegistryRulesTests
     }
 
     [Theory]
+    [InlineData(2 * 1024, false)]
+    [InlineData(7 * 1024, false)]
+    [InlineData(9 * 1024, true)]
+    public async Task A_body_that_keeps_coming_but_too_slowly_for_its_size_is_a_stall(int bytesPerSecond, bool comes)
+    {
+        var time = new FakeTimeProvider();
+        const long Size = 64L << 20;
+        // Each read waits as long as a whole step takes at this rate, which is within the limit for one.
+        await using var body = new StallGuardStream(
+            new SlowBody(Size, 64 * 1024, TimeSpan.FromSeconds(64.0 * 1024 / bytesPerSecond), time), new HttpResponseMessage(), TimeSpan.FromSeconds(60), time, "r.example");
+        var buffer = new byte[64 * 1024];
+        long received = 0;
+        var end = await Record.ExceptionAsync(async () =>
+        {
+            for (int read; (read = await body.ReadAsync(buffer, TestContext.Current.CancellationToken)) > 0;)
+                received += read;
+        });
+        if (comes)
+        {
+            Assert.Null(end);
+            Assert.Equal(Size, received);
+            return;
+        }
+        Assert.Contains("under 8 KiB a second", Assert.IsType<TimeoutException>(end).Message);
+        Assert.InRange(received, 5 * 60 * bytesPerSecond / 2, 6 * 60 * bytesPerSecond);
+    }
+
+    [Theory]
     [InlineData(HttpStatusCode.TooManyRequests, true)]
     [InlineData(HttpStatusCode.BadGateway, true)]
     [InlineData(HttpStatusCode.NotFound, false)]
     [InlineData(HttpStatusCode.Forbidden, false)]
     public void Only_what_passes_by_itself_is_tried_again(HttpStatusCode status, bool again) =>
         Assert.Equal(again, RegistryRetry.IsTransient(status));
+
+    private sealed class SlowBody(long size, int step, TimeSpan pause, FakeTimeProvider time) : MemoryStream
+    {
+        private long _left = size;
+
+        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            if (_left > 0)
+                time.Advance(pause);
+            var read = (int)Math.Min(Math.Min(_left, step), buffer.Length);
+            _left -= read;
+            return ValueTask.FromResult(read);
+        }
+    }
 }
