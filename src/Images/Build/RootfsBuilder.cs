@@ -34,7 +34,21 @@ internal static class RootfsBuilder
         TimeProvider time, IProgress<ImageProgress>? progress, CancellationToken cancellationToken) =>
         // The merger blocks for bytes, so it has a thread of its own.
         Task.Factory.StartNew(
-            () => Merge(source, manifest, output, limits, memory, durable, time, progress, cancellationToken),
+            () =>
+            {
+                while (true)
+                {
+                    try
+                    {
+                        return Merge(source, manifest, output, limits, memory, durable, time, progress, cancellationToken);
+                    }
+                    catch (ImageException e) when (e.Code == "image-invalid" && source.TryAnotherPlace())
+                    {
+                        // What a mirror has made of a layer shows only when part of it is written: from the start, then.
+                        RandomAccess.SetLength(output, 0);
+                    }
+                }
+            },
             CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
 
     private static long Merge(

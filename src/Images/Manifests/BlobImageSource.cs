@@ -54,6 +54,8 @@ internal abstract class BlobImageSource(string what, ImageLimits limits) : IImag
 
     public virtual TimeSpan? RetryDelay(Exception error, int attempt) => null;
 
+    public virtual bool TryAnotherPlace() => false;
+
     public virtual ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
     /// <summary>The document the reference leads to, checked against its digest where the reference has one.</summary>

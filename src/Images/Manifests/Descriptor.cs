@@ -31,4 +31,10 @@ internal interface IImageSource : IAsyncDisposable
 
     /// <summary>Whether a failed read may go well when tried again, after which wait; null when not.</summary>
     TimeSpan? RetryDelay(Exception error, int attempt);
+
+    /// <summary>
+    /// Asked when the layers that came are not those of the image, and none is being read any more: whether another place has them
+    /// too. From then on that one is asked.
+    /// </summary>
+    bool TryAnotherPlace() => false;
 }

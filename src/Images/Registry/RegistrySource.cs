@@ -21,6 +21,9 @@ internal sealed class RegistrySource : BlobImageSource
 
     /// <summary>The first of the places that are still asked.</summary>
     private int _first;
+
+    /// <summary>The first of the places that gave a layer since <see cref="TryAnotherPlace"/>.</summary>
+    private int _firstGiver = int.MaxValue;
     private string? _servedBy;
 
     public RegistrySource(ImageReference reference, RegistryOptions options, ImageLimits limits, TimeProvider time)
@@ -45,9 +48,20 @@ internal sealed class RegistrySource : BlobImageSource
         if (!RegistryFailure.IsTransient(error))
             return null;
         var first = Volatile.Read(ref _first);
-        if (attempt >= MirrorTransfers && first < _places.Count - 1)
+        // A mirror that is slow stays so; one that broke off gets another chance.
+        if ((attempt >= MirrorTransfers || error is TimeoutException) && first < _places.Count - 1)
             Leave(first);
         return RegistryRetry.Delay(_options, attempt, null, Random.Shared.NextDouble());
+    }
+
+    public override bool TryAnotherPlace()
+    {
+        var giver = Interlocked.Exchange(ref _firstGiver, int.MaxValue);
+        if (giver >= _places.Count - 1)
+            return false;
+        // Those behind it, which may have given the other layers, have their turn; so it ends after as many tries as there are places.
+        Leave(giver);
+        return true;
     }
 
     public override ValueTask DisposeAsync()
@@ -119,6 +133,18 @@ internal sealed class RegistrySource : BlobImageSource
     /// <summary>Goes on behind a place, unless another layer did already.</summary>
     private void Leave(int place) => Interlocked.CompareExchange(ref _first, place + 1, place);
 
+    private void NoteGiver(RegistryClient client)
+    {
+        var place = _places.Index().First(pair => pair.Item == client).Index;
+        for (var seen = Volatile.Read(ref _firstGiver); place < seen;)
+        {
+            var before = Interlocked.CompareExchange(ref _firstGiver, place, seen);
+            if (before == seen)
+                return;
+            seen = before;
+        }
+    }
+
     private async Task<Stream> OpenAsync(RegistryClient client, Layer layer, long offset, CancellationToken cancellationToken)
     {
         var subject = $"layer {layer.Digest} of {What}";
@@ -150,6 +176,7 @@ internal sealed class RegistrySource : BlobImageSource
                 await response.Content.ReadAsStreamAsync(cancellationToken), response, _options.StallTimeout, _time, client.Place.Host);
             if (!resumes)
                 await SkipAsync(stream, offset, cancellationToken);
+            NoteGiver(client);
             return stream;
         }
         catch

@@ -106,6 +106,40 @@ public sealed class RegistryMirrorTests : IAsyncLifetime
         Assert.Equal([_first.Host, _second.Host], await PullAsync());
     }
 
+    [Theory]
+    [InlineData(200)]
+    [InlineData(900_000)]
+    [InlineData(-1)]
+    public async Task A_mirror_that_sends_another_layer_is_left_and_the_image_is_whole(int flippedAt)
+    {
+        FaultyRegistry[] mirrors = [_first, _second];
+        foreach (var mirror in mirrors)
+        {
+            mirror.Fault = async (context, _) =>
+            {
+                if (!Blob(context) || mirror.Blob(context.Request.Path!).Length < 100_000)
+                    return false;
+                var blob = mirror.Blob(context.Request.Path!);
+                if (flippedAt >= 0)
+                    blob[flippedAt] ^= 1;
+                await context.Response.Body.WriteAsync(flippedAt < 0 ? [.. blob, 0] : blob);
+                return true;
+            };
+        }
+        Assert.Equal([_first.Host, _second.Host, _registry.Host], await PullAsync());
+        using var store = await ImageStore.OpenAsync(
+            new ImageStoreOptions { DataDirectory = Path.Combine(_directory, "data") }, TimeProvider.System, Cancellation);
+        var mended = await File.ReadAllBytesAsync(Assert.Single(store.List()).RootfsPath, Cancellation);
+        foreach (var mirror in mirrors)
+            mirror.Fault = (_, _) => Task.FromResult(false);
+        await store.PruneAsync(all: true, dryRun: false, Cancellation);
+        store.Dispose();
+        Assert.Equal([_first.Host], await PullAsync());
+        using var again = await ImageStore.OpenAsync(
+            new ImageStoreOptions { DataDirectory = Path.Combine(_directory, "data") }, TimeProvider.System, Cancellation);
+        Assert.Equal(await File.ReadAllBytesAsync(Assert.Single(again.List()).RootfsPath, Cancellation), mended);
+    }
+
     [Fact]
     public async Task When_all_fail_the_message_has_what_each_said_and_the_code_is_the_registrys()
     {
