@@ -41,18 +41,29 @@ internal static class NetworkSetup
         }
     }
 
-    /// <summary>The driver learns of the link a moment after it is up; what a workload sends before that is lost.</summary>
+    /// <summary>
+    /// The driver learns of the link a moment after it is loaded; what a workload sends before the queues are active is lost. A link
+    /// that was there before the interface came up has active queues at once, though operstate says so only with the kernel's next
+    /// round of link events, up to a second later; one that comes after it is an urgent event (linkwatch_urgent_event of
+    /// net/core/link_watch.c), which takes the kernel some milliseconds.
+    /// </summary>
     private static void AwaitCarrier()
     {
         const int LongestMilliseconds = 1000;
-        for (var waited = 0; waited < LongestMilliseconds; waited++)
+        const int UrgentMilliseconds = 10;
+        var withCarrier = 0;
+        for (var waited = 0; waited < LongestMilliseconds && withCarrier <= UrgentMilliseconds; waited++)
         {
-            var state = FileSystems.ReadFile($"/sys/class/net/{Name}/operstate", 64);
-            if (state is null || !Encoding.ASCII.GetString(state).StartsWith("down", StringComparison.Ordinal))
+            if (!Reads("operstate", "down"u8))
                 return;
+            if (Reads("carrier", "1"u8))
+                withCarrier++;
             Descriptors.Poll([], 1);
         }
     }
+
+    private static bool Reads(string attribute, ReadOnlySpan<byte> beginning) =>
+        FileSystems.ReadFile($"/sys/class/net/{Name}/{attribute}", 64) is { } value && value.AsSpan().StartsWith(beginning);
 
     internal static (IPAddress Address, int PrefixLength) ParseAddress(string text)
     {
