@@ -71,6 +71,10 @@ internal sealed partial class ApiClient
     public Task<IReadOnlyList<MachineEvent>> GetEventsAsync(Machine machine, CancellationToken cancellationToken) =>
         GetAsync(machine.Name, $"{PathOf(machine)}/events?limit={MaxEvents}", ApiJson.Default.IReadOnlyListMachineEvent, cancellationToken);
 
+    /// <summary>What happens to a machine after an event, until it is removed.</summary>
+    public IAsyncEnumerable<MachineEvent> FollowEventsAsync(Machine machine, string after, CancellationToken cancellationToken) =>
+        LinesAsync(machine.Name, HttpMethod.Get, $"{PathOf(machine)}/events?follow=true&since={after}", null, ApiJson.Default.MachineEvent, cancellationToken);
+
     /// <summary>
     /// Waits until the machine is in <paramref name="state"/> or the server answers early; the caller looks at the machine
     /// again and decides. A time-out of the server's is no error.

@@ -20,7 +20,7 @@ internal static class InspectionCommands
             Examples = ["ravel logs web", "ravel logs -f --tail 20 web", "ravel logs --since 10m --timestamps web"],
             Run = async session =>
             {
-                var from = ReadSince(session.Get(since), session.Time.GetUtcNow());
+                var from = ReadSince("logs", session.Get(since), session.Time.GetUtcNow());
                 var machine = await session.ResolveAsync(session.Get(name));
                 var printer = new LogPrinter(session.Terminal, session.Json, session.Get(timestamps));
                 var lines = session.Get(tail) is { } count and >= 0 ? count : (int?)null;
@@ -61,14 +61,20 @@ internal static class InspectionCommands
     public static CliCommand Events()
     {
         var name = MachineArguments.One();
+        var follow = CliOptions.Flag("--follow", "Go on until the machine is removed", "-f");
+        var since = CliOptions.Text("--since", "TIME", "Only what is newer: 10m, or 2026-01-31T12:00:00Z");
         var command = new CliCommand("events", "Show what happened to a machine, oldest first")
         {
-            Usage = "MACHINE",
-            Examples = ["ravel events web", "ravel events web --json | jq -r '.[] | select(.type == \"exit\")'"],
+            Usage = "[OPTIONS] MACHINE",
+            Examples = ["ravel events web", "ravel events -f --since 10m web", "ravel events web --json | jq -r '.[] | select(.type == \"exit\")'"],
             Run = async session =>
             {
+                var from = ReadSince("events", session.Get(since), session.Time.GetUtcNow())?.ToUnixTimeMilliseconds() ?? 0;
                 var machine = await session.ResolveAsync(session.Get(name));
-                var events = (await session.Api.GetEventsAsync(machine, session.Cancelled)).OrderBy(e => e.Timestamp).ToList();
+                var all = (await session.Api.GetEventsAsync(machine, session.Cancelled)).OrderBy(e => e.Timestamp).ToList();
+                var events = all.FindAll(e => e.Timestamp >= from);
+                if (session.Get(follow))
+                    return await FollowAsync(session, machine, events, all.Count == 0 ? "0" : all[^1].Id);
                 if (session.Json)
                     JsonOutput.Document<IReadOnlyList<MachineEvent>>(session.Terminal, events);
                 else
@@ -76,9 +82,35 @@ internal static class InspectionCommands
                 return 0;
             },
         };
+        command.Options.Add(follow);
+        command.Options.Add(since);
         command.Arguments.Add(name);
         return command;
     }
+
+    /// <summary>What has happened, then each event as it comes: a line, or a JSON object a line.</summary>
+    private static async Task<int> FollowAsync(Session session, Machine machine, List<MachineEvent> before, string after)
+    {
+        before.ForEach(Print);
+        session.Terminal.Flush();
+        await foreach (var e in session.Api.FollowEventsAsync(machine, after, session.Cancelled))
+        {
+            Print(e);
+            session.Terminal.Flush();
+        }
+        return 0;
+
+        void Print(MachineEvent e)
+        {
+            if (session.Json)
+                JsonOutput.Line(session.Terminal, e);
+            else
+                session.Terminal.Out.WriteLine(SafeText.Of($"{Moment(e)}  {e.Type,-10}  {e.Status,-10}  {e.Source,-5}  {Detail(e)}".TrimEnd()));
+        }
+    }
+
+    private static string Moment(MachineEvent e) =>
+        DateTimeOffset.FromUnixTimeMilliseconds(e.Timestamp).UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.fff'Z'");
 
     private static Table Render(List<MachineEvent> events)
     {
@@ -86,7 +118,7 @@ internal static class InspectionCommands
         foreach (var e in events)
         {
             table.Add(
-                DateTimeOffset.FromUnixTimeMilliseconds(e.Timestamp).UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.fff'Z'"),
+                Moment(e),
                 e.Type,
                 e.Status,
                 e.Source,
@@ -108,7 +140,7 @@ internal static class InspectionCommands
             ? count
             : throw new FormatException($"'{text}' is not a number of lines, nor 'all'");
 
-    private static DateTimeOffset? ReadSince(string? text, DateTimeOffset now)
+    private static DateTimeOffset? ReadSince(string command, string? text, DateTimeOffset now)
     {
         try
         {
@@ -116,7 +148,7 @@ internal static class InspectionCommands
         }
         catch (FormatException e)
         {
-            throw Errors.CliException.Usage("logs", $"--since: {e.Message}", "see: ravel logs --help");
+            throw Errors.CliException.Usage(command, $"--since: {e.Message}", $"see: ravel {command} --help");
         }
     }
 }

@@ -113,13 +113,24 @@ internal static class LifecycleCommands
             });
     }
 
-    public static CliCommand Wait() => ForEach(
-        "wait",
-        "Wait until machines have ended and print their exit codes",
-        ["ravel wait job"],
-        [],
-        MachineWaits.UntilStoppedAsync,
-        machine => machine.Exit?.ExitCode.ToString(System.Globalization.CultureInfo.InvariantCulture) ?? machine.State);
+    public static CliCommand Wait()
+    {
+        var state = CliOptions.OneOf(
+            "--state",
+            "State to wait for, instead of the end; prints it",
+            MachineStates.Started, MachineStates.Stopped, MachineStates.Suspended, MachineStates.Failed, MachineStates.Destroyed);
+        return ForEach(
+            "wait",
+            "Wait until machines have ended and print their exit codes",
+            ["ravel wait job", "ravel wait --state started web db"],
+            [state],
+            (session, machine) => session.Get(state) is { } wanted
+                ? MachineWaits.UntilInAsync(session, machine, wanted)
+                : MachineWaits.UntilStoppedAsync(session, machine),
+            (session, machine) => session.Get(state) is null && machine.Exit is { } exit
+                ? exit.ExitCode.ToString(System.Globalization.CultureInfo.InvariantCulture)
+                : machine.State);
+    }
 
     private static Option<TimeSpan?> StopTimeout() => CliOptions.Parsed<TimeSpan?>(
         "--timeout", "TIME", "Time to end by itself, before SIGKILL (default the machine's, 10s)", text => Values.Duration(text), "-t", "--time");
@@ -134,7 +145,7 @@ internal static class LifecycleCommands
         string[] examples,
         Option[] options,
         Func<Session, Machine, Task<Machine>> act,
-        Func<Machine, string>? print = null)
+        Func<Session, Machine, string>? print = null)
     {
         var names = MachineArguments.Many();
         var command = new CliCommand(name, description)
@@ -155,7 +166,7 @@ internal static class LifecycleCommands
                         var machine = await running[i];
                         done.Add(MachineOutcome.Of(machine));
                         if (!session.Json)
-                            session.Terminal.Out.WriteLine(print is null ? typed[i] : print(machine));
+                            session.Terminal.Out.WriteLine(print is null ? typed[i] : print(session, machine));
                         session.Terminal.Flush();
                     }
                     catch (CliException e)

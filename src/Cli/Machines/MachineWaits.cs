@@ -42,6 +42,16 @@ internal static class MachineWaits
         return Checked(seen);
     }
 
+    /// <exception cref="CliException">It came to an end that it does not leave by itself, and is not in that state.</exception>
+    public static async Task<Machine> UntilInAsync(Session session, Machine machine, string state)
+    {
+        var seen = await UntilAsync(
+            session, machine, state, now => now == state || now is MachineStates.Failed or MachineStates.Destroyed, session.Cancelled);
+        return seen.State == state
+            ? seen
+            : throw new CliException(machine.Name, $"is {seen.State} and will not be {state} by itself", $"see: ravel events {machine.Name}");
+    }
+
     public static Task<Machine> UntilDestroyedAsync(Session session, Machine machine) =>
         UntilAsync(session, machine, MachineStates.Destroyed, state => state == MachineStates.Destroyed, session.Cancelled);
 

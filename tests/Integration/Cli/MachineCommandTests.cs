@@ -198,4 +198,58 @@ public sealed class MachineCommandTests : IAsyncLifetime
         await http.Response.Body.FlushAsync();
         await Task.Delay(Timeout.Infinite, http.RequestAborted);
     }
+
+    [Fact]
+    public async Task Events_are_followed_from_the_last_one_that_was_shown()
+    {
+        var machine = SampleMachines.Started("abc00000000001", "web");
+        _api.OnMachines(machine);
+        MachineEvent Event(string id, string type, int secondsAgo) => new()
+        {
+            Id = id,
+            Type = type,
+            Status = MachineStates.Started,
+            Source = "user",
+            Timestamp = DateTimeOffset.UtcNow.AddSeconds(-secondsAgo).ToUnixTimeMilliseconds(),
+        };
+        var old = Event("7", "launch", 3600);
+        var recent = Event("8", "start", 5);
+        _api.On($"GET {FakeApi.PathOf(machine)}/events", async http =>
+        {
+            if (http.Request.Query["follow"] != "true")
+                await FakeApi.WriteAsync(http, new[] { recent, old }, ApiJson.Default.IReadOnlyListMachineEvent);
+            else
+                await http.Response.WriteAsync(JsonSerializer.Serialize(Event("9", "stop", 0), ApiJson.Default.MachineEvent) + "\n");
+        });
+
+        var followed = await _api.RavelAsync("events", "-f", "--since", "10m", "web");
+        var all = await _api.RavelAsync("events", "--follow", "--json", "web");
+
+        Assert.Equal((0, ""), (followed.ExitCode, followed.Error));
+        Assert.Equal(["start", "stop"], followed.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1]));
+        Assert.Equal(["7", "8", "9"], all.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => JsonDocument.Parse(line).RootElement.GetProperty("id").GetString()));
+        Assert.Contains(_api.Requests, request => request.Query.Contains("since=8") && request.Query.Contains("follow=true"));
+    }
+
+    [Fact]
+    public async Task Wait_takes_a_state_and_says_when_it_will_not_come()
+    {
+        var asked = 0;
+        var starting = SampleMachines.Started("abc00000000001", "web") with { State = MachineStates.Starting };
+        var failed = SampleMachines.Failed("abc00000000002", "bad", "image-not-found", "no such image");
+        _api.OnMachines(starting, failed);
+        _api.On($"GET {FakeApi.PathOf(starting)}/wait", http => FakeApi.WriteAsync(http, new Acknowledgement(true), ApiJson.Default.Acknowledgement));
+        _api.On($"GET {FakeApi.PathOf(starting)}", http => FakeApi.WriteAsync(
+            http, Interlocked.Increment(ref asked) == 1 ? starting : starting with { State = MachineStates.Started }, ApiJson.Default.Machine));
+
+        var met = await _api.RavelAsync("wait", "--state", "started", "web");
+        var never = await _api.RavelAsync("wait", "--state", "started", "bad");
+        var unknown = await _api.RavelAsync("wait", "--state", "happy", "web");
+
+        Assert.Equal((0, "started\n"), (met.ExitCode, met.Output));
+        Assert.Contains(_api.Requests, request => request.Path.EndsWith("/wait") && request.Query.Contains("state=started"));
+        Assert.Equal((1, "ravel: bad: is failed and will not be started by itself; see: ravel events bad\n"), (never.ExitCode, never.Error));
+        Assert.NotEqual(0, unknown.ExitCode);
+        Assert.Contains("'happy' is none of started", unknown.Error);
+    }
 }
