@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Formats.Tar;
 using Ravel.Cli.Errors;
+using Ravel.Cli.Files;
 using Ravel.Cli.Output;
 using Ravel.Cli.Parsing;
 using Ravel.Cli.Shell;
@@ -96,7 +97,8 @@ internal static class ImageExport
     internal static async Task UnpackAsync(Stream archive, string directory, CancellationToken cancellationToken)
     {
         Directory.CreateDirectory(Path.Combine(directory, "blobs", "sha256"));
-        await using var tar = new TarReader(archive, leaveOpen: true);
+        await using var bounded = new BoundedReads(archive);
+        await using var tar = new TarReader(bounded, leaveOpen: true);
         while (await GetNextEntryAsync(tar, cancellationToken) is { } entry)
         {
             if (!IsLayoutFile(entry.Name) || entry.EntryType is not (TarEntryType.RegularFile or TarEntryType.V7RegularFile))

@@ -85,6 +85,8 @@ internal sealed class RegistrySource : BlobImageSource
                 cancellationToken);
             if (mediaType is "text/html")
                 throw new ImageException("image-pull-failed", $"{client.Place.Host} answers with a web page when asked for {What}; check that it is a registry, and any proxy");
+            // Here, because what a mirror makes of a tag is no word against the next place.
+            ManifestReader.Parse(content, $"the manifest of {What} from {client.Place.Host}");
             var actual = Digest.Of(content);
             if (_reference.Digest is { } wanted && actual.ToString() != wanted)
                 throw ManifestReader.Invalid($"{client.Place.Host} sent {actual} when asked for {What}; check any proxy, and tell who runs it");

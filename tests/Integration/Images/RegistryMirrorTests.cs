@@ -106,6 +106,18 @@ public sealed class RegistryMirrorTests : IAsyncLifetime
         Assert.Equal([_first.Host, _second.Host], await PullAsync());
     }
 
+    [Fact]
+    public async Task A_mirror_that_sends_nonsense_for_the_manifest_is_left()
+    {
+        _first.Fault = async (context, _) =>
+        {
+            await context.Response.Body.WriteAsync("it works!"u8.ToArray());
+            return true;
+        };
+        Assert.Equal([_second.Host], await PullAsync());
+        Assert.Empty(_registry.Requests);
+    }
+
     [Theory]
     [InlineData(200)]
     [InlineData(900_000)]
