@@ -1,24 +1,10 @@
 namespace Ravel.Images.Layers;
 
 /// <summary>A queue as the stream an inflater reads. Gives every buffer back once it is read.</summary>
-internal sealed class ChunkQueueStream(ChunkQueue queue, LayerMemory memory, CancellationToken cancellationToken) : Stream
+internal sealed class ChunkQueueStream(ChunkQueue queue, LayerMemory memory, CancellationToken cancellationToken) : ReadOnlyStream
 {
     private Chunk _chunk;
     private int _offset;
-
-    public override bool CanRead => true;
-
-    public override bool CanSeek => false;
-
-    public override bool CanWrite => false;
-
-    public override long Length => throw new NotSupportedException();
-
-    public override long Position
-    {
-        get => throw new NotSupportedException();
-        set => throw new NotSupportedException();
-    }
 
     public override int Read(Span<byte> buffer)
     {
@@ -28,8 +14,6 @@ internal sealed class ChunkQueueStream(ChunkQueue queue, LayerMemory memory, Can
         _offset += step;
         return step;
     }
-
-    public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
 
     /// <summary>What is at hand, at least one byte unless at the end.</summary>
     public ReadOnlySpan<byte> Peek()
@@ -61,14 +45,4 @@ internal sealed class ChunkQueueStream(ChunkQueue queue, LayerMemory memory, Can
         _chunk = default;
         _offset = 0;
     }
-
-    public override void Flush()
-    {
-    }
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 }

@@ -1,10 +1,12 @@
+using Ravel.Images.Layers;
+
 namespace Ravel.Images.Registry;
 
 /// <summary>
 /// A response body that must keep coming: when the next 64 KiB (or the end) take longer than the limit, reading fails
 /// with <see cref="TimeoutException"/>. A trickle is a stall too, and so is what comes so slowly that it would hold a build for days.
 /// </summary>
-internal sealed class StallGuardStream : Stream
+internal sealed class StallGuardStream : ReadOnlyStream
 {
     private const int Step = 64 * 1024;
 
@@ -33,20 +35,6 @@ internal sealed class StallGuardStream : Stream
         _time = time;
         _allowance = limit;
         _stall = new CancellationTokenSource(Timeout.InfiniteTimeSpan, time);
-    }
-
-    public override bool CanRead => true;
-
-    public override bool CanSeek => false;
-
-    public override bool CanWrite => false;
-
-    public override long Length => throw new NotSupportedException();
-
-    public override long Position
-    {
-        get => throw new NotSupportedException();
-        set => throw new NotSupportedException();
     }
 
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
@@ -85,17 +73,7 @@ internal sealed class StallGuardStream : Stream
     public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
         ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
 
-    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-    public override void Flush()
-    {
-    }
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+    public override int Read(Span<byte> buffer) => throw new NotSupportedException();
 
     protected override void Dispose(bool disposing)
     {
