@@ -5,7 +5,6 @@ using Ravel.Contracts.Link;
 using Ravel.Link;
 using Ravel.Testing.Vmm;
 using Ravel.Vmm;
-using Xunit;
 
 namespace Ravel.EndToEnd.Vmm;
 

@@ -1,5 +1,5 @@
-using System.Diagnostics;
 using Ravel.Linux.Files;
+using Ravel.Linux.Processes;
 
 namespace Ravel.Integration.Linux.Files;
 
@@ -14,13 +14,10 @@ public sealed class FileLockTests : IDisposable
     {
         using var done = new CancellationTokenSource();
         var starting = Task.Run(
-            () =>
+            async () =>
             {
                 while (!done.IsCancellationRequested)
-                {
-                    using var program = Process.Start("true");
-                    program.WaitForExit();
-                }
+                    await CommandRunner.RunAsync("true", [], cancellationToken: CancellationToken.None);
             },
             CancellationToken.None);
 
