@@ -210,7 +210,7 @@ public sealed class MachineCommandTests : IAsyncLifetime
             Type = type,
             Status = MachineStates.Started,
             Source = "user",
-            Timestamp = DateTimeOffset.UtcNow.AddSeconds(-secondsAgo).ToUnixTimeMilliseconds(),
+            Timestamp = TimeProvider.System.GetUtcNow().AddSeconds(-secondsAgo).ToUnixTimeMilliseconds(),
         };
         var old = Event("7", "launch", 3600);
         var recent = Event("8", "start", 5);
