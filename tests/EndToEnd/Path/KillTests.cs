@@ -97,9 +97,8 @@ public sealed class KillTests
         var began = Stopwatch.GetTimestamp();
         while (true)
         {
-            var machines = new List<Machine>();
-            foreach (var id in (await host.RavelOkAsync("ps", "-aq")).Split('\n', StringSplitOptions.RemoveEmptyEntries))
-                machines.Add(await host.InspectAsync(id));
+            // In one answer: a machine that is being removed may be gone before a second question.
+            var machines = JsonSerializer.Deserialize(await host.RavelOkAsync("ps", "-a", "--json"), ApiJson.Default.IReadOnlyListMachine)!.ToList();
             var late = Stopwatch.GetElapsedTime(began) > Patience;
             // As many hypervisors as machines that run, and none for one that does not.
             var hypervisors = host.OpenRootfsFiles().Count;
