@@ -45,6 +45,7 @@ internal static class RootCommands
             LifecycleCommands.Stop(),
             LifecycleCommands.Start(),
             LifecycleCommands.Restart(),
+            UpdateCommand.Create(),
             LifecycleCommands.Suspend(),
             LifecycleCommands.Resume(),
             LifecycleCommands.Kill(),

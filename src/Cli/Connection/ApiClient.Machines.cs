@@ -36,6 +36,15 @@ internal sealed partial class ApiClient
         }
     }
 
+    /// <summary>Replaces a machine's configuration; what it leaves out goes back to its default.</summary>
+    public Task<Machine> UpdateMachineAsync(Machine machine, MachineConfig config, CancellationToken cancellationToken) => PostAsync(
+        machine.Name,
+        PathOf(machine),
+        new CreateMachineRequest { Config = config },
+        ApiJson.Default.CreateMachineRequest,
+        ApiJson.Default.Machine,
+        cancellationToken);
+
     public Task StartMachineAsync(Machine machine, CancellationToken cancellationToken) =>
         CallAsync(machine.Name, HttpMethod.Post, $"{PathOf(machine)}/start", null, cancellationToken);
 

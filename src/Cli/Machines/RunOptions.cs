@@ -168,6 +168,6 @@ internal sealed class RunOptions
         return labels.Count == 0 ? null : labels;
     }
 
-    private static int? Count(string text) =>
+    internal static int? Count(string text) =>
         int.TryParse(text, out var count) && count is >= 1 and <= 32 ? count : throw new FormatException($"'{text}' is not a number from 1 to 32");
 }

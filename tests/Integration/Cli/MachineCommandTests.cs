@@ -252,4 +252,31 @@ public sealed class MachineCommandTests : IAsyncLifetime
         Assert.NotEqual(0, unknown.ExitCode);
         Assert.Contains("'happy' is none of started", unknown.Error);
     }
+
+    [Fact]
+    public async Task Update_changes_what_is_given_and_keeps_the_rest()
+    {
+        var machine = Job with
+        {
+            Config = new MachineConfig
+            {
+                Image = "nginx:1",
+                Guest = new GuestSize { Cpus = 2, DiskMb = 512 },
+                Env = new Dictionary<string, string> { ["KEPT"] = "1", ["GONE"] = "2" },
+                Init = new InitConfig { Cmd = ["serve"] },
+            },
+        };
+        _api.OnMachines(machine);
+        _api.OnJson($"POST {FakeApi.PathOf(machine)}", machine, ApiJson.Default.Machine);
+
+        var result = await _api.RavelAsync("update", "--memory", "1g", "-e", "NEW=3", "--env-rm", "GONE", "--image", "nginx:2", "job");
+        var nothing = await _api.RavelAsync("update", "job");
+
+        Assert.Equal((0, "job\n", ""), (result.ExitCode, result.Output, result.Error));
+        var sent = JsonSerializer.Deserialize(Assert.Single(_api.Requests, request => request.Method == "POST").Body, ApiJson.Default.CreateMachineRequest)!.Config;
+        Assert.Equal(("nginx:2", 2, 1024, 512), (sent.Image, sent.Guest!.Cpus, sent.Guest.MemoryMb, sent.Guest.DiskMb));
+        Assert.Equal(["KEPT=1", "NEW=3"], sent.Env!.Select(variable => $"{variable.Key}={variable.Value}").Order());
+        Assert.Equal(["serve"], sent.Init!.Cmd!);
+        Assert.Contains("nothing is to be changed", nothing.Error);
+    }
 }

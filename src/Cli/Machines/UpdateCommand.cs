@@ -1,0 +1,70 @@
+using System.CommandLine;
+using Ravel.Cli.Errors;
+using Ravel.Cli.Output;
+using Ravel.Cli.Parsing;
+using Ravel.Cli.Shell;
+using Ravel.Contracts.Api;
+
+namespace Ravel.Cli.Machines;
+
+/// <summary><c>ravel update</c>: what is given changes, the rest of the configuration stays.</summary>
+internal static class UpdateCommand
+{
+    public static CliCommand Create()
+    {
+        var name = MachineArguments.One();
+        var image = CliOptions.Text("--image", "IMAGE", "Another image");
+        image.CompletionSources.Add(Completions.Images);
+        var cpus = CliOptions.Parsed<int?>("--cpus", "N", "Virtual CPUs", RunOptions.Count, "-c");
+        var memory = CliOptions.Parsed<int?>("--memory", "SIZE", "Memory: 512 (MiB), 512m, 1g", text => Values.Mebibytes(text), "-m");
+        var env = CliOptions.Texts("--env", "KEY[=VALUE]", "Set a variable, or pass on your own", "-e");
+        var drop = CliOptions.Texts("--env-rm", "KEY", "Remove a variable");
+        var publish = CliOptions.ParsedMany("--publish", "[IP:]HOST:GUEST[/udp]", "Publish these ports instead of those it had", Values.Port, "-p");
+        var restart = CliOptions.Parsed<RestartConfig?>("--restart", "POLICY", "no, on-failure[:N] or always", Values.Restart);
+        Option[] options = [image, cpus, memory, env, drop, publish, restart];
+        var command = new CliCommand("update", "Change a machine's configuration; one that runs starts again with it")
+        {
+            Usage = "[OPTIONS] MACHINE",
+            Examples = ["ravel update --memory 1g web", "ravel update --image nginx:2 -e LEVEL=info --env-rm DEBUG web"],
+            Run = async session =>
+            {
+                if (options.All(option => session.Arguments.GetResult(option) is null or { Implicit: true }))
+                    throw CliException.Usage("update", "nothing is to be changed", "see: ravel update --help");
+                // A list may leave out what a single machine shows.
+                var machine = await session.Api.GetMachineAsync(await session.ResolveAsync(session.Get(name)), session.Cancelled);
+                var config = machine.Config;
+                var variables = new Dictionary<string, string>(config.Env ?? new Dictionary<string, string>());
+                foreach (var key in session.Get(drop)!)
+                    variables.Remove(key);
+                foreach (var (key, value) in VariableOptions.Read([], session.Get(env)!, session.Around.Variable) ?? [])
+                    variables[key] = value;
+                var updated = await session.Api.UpdateMachineAsync(
+                    machine,
+                    config with
+                    {
+                        Image = session.Get(image) ?? config.Image,
+                        Guest = (config.Guest ?? new GuestSize()) with
+                        {
+                            Cpus = session.Get(cpus) ?? config.Guest?.Cpus,
+                            MemoryMb = session.Get(memory) ?? config.Guest?.MemoryMb,
+                        },
+                        Env = variables.Count == 0 ? null : variables,
+                        PublishedPorts = session.Get(publish) is { Length: > 0 } ports ? ports : config.PublishedPorts,
+                        Restart = session.Get(restart) ?? config.Restart,
+                    },
+                    CancellationToken.None);
+                if (machine.State is MachineStates.Started or MachineStates.Starting)
+                    updated = await MachineWaits.UntilStartedAsync(session, updated);
+                if (session.Json)
+                    JsonOutput.Document(session.Terminal, updated);
+                else
+                    session.Terminal.Out.WriteLine(session.Get(name));
+                return 0;
+            },
+        };
+        foreach (var option in options)
+            command.Options.Add(option);
+        command.Arguments.Add(name);
+        return command;
+    }
+}
