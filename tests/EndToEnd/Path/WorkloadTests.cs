@@ -65,7 +65,8 @@ public sealed class WorkloadTests(OneHost one)
     [Fact]
     public async Task A_stop_while_booting_lets_the_workload_end_or_never_begin()
     {
-        await _host.RavelOkAsync("create", "--name", "early", one.Busybox, "sh", "-c", "trap 'echo bye; exit 0' TERM; echo begun; while :; do sleep 0.1; done");
+        // Of a size nobody else has: there is no template to start it from, which would be over before it is seen.
+        await _host.RavelOkAsync("create", "--name", "early", "--memory", "300m", one.Busybox, "sh", "-c", "trap 'echo bye; exit 0' TERM; echo begun; while :; do sleep 0.1; done");
         await using (_host.StartRavel("start", "early"))
         {
             await _host.InspectUntilAsync("early", "starting");

@@ -171,7 +171,12 @@ public sealed class RealServerTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Info_shows_the_node() => Assert.Contains("fake 1.0, none", await DoneAsync("info"));
+    public async Task Info_shows_the_node()
+    {
+        // A machine that runs: the server has met the node.
+        await DoneAsync("run", "-d", "img");
+        Assert.Contains("fake 1.0, none", await DoneAsync("info"));
+    }
 
     private static Ravel.Contracts.Node.Image Pulled(string reference) =>
         new() { ManifestDigest = "sha256:" + new string('a', 64), References = { reference }, RootfsBytes = 1 };

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Security.Cryptography;
 using Ravel.Testing.Images;
 using Ravel.Testing.Images.Fuzzing;
 
@@ -7,7 +8,7 @@ namespace Ravel.Unit.Images;
 
 /// <summary>
 /// Readers of strangers' bytes against mutated ones: they accept or refuse, and never crash, hang or take memory without measure. What
-/// was found once stands in the corpus (<c>Corpus/TARGET/</c>) and is read here for ever.
+/// was found once, and the shortest input for each answer that was seen, stands in the corpus (<c>Corpus/TARGET/</c>) and is read here for ever.
 /// </summary>
 public sealed class FuzzTests
 {
@@ -28,7 +29,7 @@ public sealed class FuzzTests
     [MemberData(nameof(Targets))]
     public void Made_inputs_are_read_or_refused(string target)
     {
-        var report = Run(target, Seed, count => count < ShortRun);
+        var report = Run(target, Seed, count => count < ShortRun, out _);
         // Seeds alone are not fuzzing: answers have to differ, and some inputs have to pass.
         Assert.InRange(report.Answers, 5, int.MaxValue);
         Assert.InRange(report.Accepted, 1, report.Inputs - 1);
@@ -39,14 +40,13 @@ public sealed class FuzzTests
     public void The_corpus_is_read_or_refused(string target)
     {
         var fuzzer = new Fuzzer(Find(target), Seed);
-        var directory = Path.Combine(CorpusDirectory, target);
-        if (!Directory.Exists(directory))
-            return;
-        foreach (var file in Directory.EnumerateFiles(directory).Order(StringComparer.Ordinal))
-            fuzzer.Try(File.ReadAllBytes(file), new FuzzReport(target));
+        var report = new FuzzReport(target);
+        foreach (var file in Directory.EnumerateFiles(CorpusOf(target)).Order(StringComparer.Ordinal))
+            fuzzer.Try(File.ReadAllBytes(file), report);
+        Assert.InRange(report.Inputs, 1, long.MaxValue);
     }
 
-    /// <summary>All or <c>RAVEL_FUZZ_TARGET</c>, each for as long as <c>RAVEL_FUZZ_SECONDS</c> says (600), from a seed that <c>RAVEL_FUZZ_SEED</c> sets or the clock.</summary>
+    /// <summary>All or <c>RAVEL_FUZZ_TARGET</c>, each for as long as <c>RAVEL_FUZZ_SECONDS</c> says (600), from a seed that <c>RAVEL_FUZZ_SEED</c> sets or the clock. With <c>RAVEL_WRITE_CORPUS=1</c> the corpus is written anew, findings aside.</summary>
     [Theory(Explicit = true)]
     [Trait("Kind", "Soak")]
     [MemberData(nameof(SoakTargets))]
@@ -55,25 +55,40 @@ public sealed class FuzzTests
         var seconds = Setting("RAVEL_FUZZ_SECONDS", 600);
         var seed = Setting("RAVEL_FUZZ_SEED", (int)(TimeProvider.System.GetUtcNow().ToUnixTimeSeconds() & int.MaxValue));
         var began = Stopwatch.GetTimestamp();
-        var report = Run(target, seed, _ => Stopwatch.GetElapsedTime(began).TotalSeconds < seconds);
+        var report = Run(target, seed, _ => Stopwatch.GetElapsedTime(began).TotalSeconds < seconds, out var shortest);
+        if (Environment.GetEnvironmentVariable("RAVEL_WRITE_CORPUS") == "1")
+            WriteCorpus(target, shortest);
         TestContext.Current.SendDiagnosticMessage("{0} (seed {1}, {2} s)", report, seed, seconds);
         Directory.CreateDirectory(FindingsDirectory);
         File.AppendAllText(Path.Combine(FindingsDirectory, "reports.txt"), $"{report} (seed {seed}, {seconds} s)\n");
     }
 
-    private static string CorpusDirectory => Path.Combine(RepositoryRoot.Path, "tests", "Unit", "Images", "Corpus");
+    private static string CorpusOf(string target) => Path.Combine(RepositoryRoot.Path, "tests", "Unit", "Images", "Corpus", target);
 
     private static string FindingsDirectory => Path.Combine(RepositoryRoot.Path, "artifacts", "fuzz");
 
     private static FuzzTarget Find(string name) => All.Single(target => target.Name == name);
 
-    private static FuzzReport Run(string target, int seed, Func<long, bool> goOn)
+    private static void WriteCorpus(string target, IEnumerable<byte[]> inputs)
+    {
+        const int MostBytes = 6000;
+        const int MostInputs = 64;
+        var directory = Directory.CreateDirectory(CorpusOf(target)).FullName;
+        foreach (var old in Directory.EnumerateFiles(directory, "answer-*"))
+            File.Delete(old);
+        foreach (var input in inputs.Where(input => input.Length <= MostBytes).OrderBy(input => input.Length).Take(MostInputs))
+            File.WriteAllBytes(Path.Combine(directory, $"answer-{Convert.ToHexStringLower(SHA256.HashData(input))[..12]}"), input);
+    }
+
+    private static FuzzReport Run(string target, int seed, Func<long, bool> goOn, out IEnumerable<byte[]> shortest)
     {
         Directory.CreateDirectory(FindingsDirectory);
         var current = Path.Combine(FindingsDirectory, $"{target}.current");
         try
         {
-            var report = new Fuzzer(Find(target), seed) { CurrentInputFile = current }.Run(goOn);
+            var fuzzer = new Fuzzer(Find(target), seed) { CurrentInputFile = current };
+            var report = fuzzer.Run(goOn);
+            shortest = fuzzer.Shortest;
             File.Delete(current);
             return report;
         }

@@ -23,10 +23,13 @@ public sealed class Fuzzer(FuzzTarget target, int seed)
 
     private readonly Random _random = new(seed);
     private readonly List<byte[]> _pool = [.. target.Seeds];
-    private readonly HashSet<string> _answers = [];
+    private readonly Dictionary<string, byte[]> _answers = [];
 
     /// <summary>Where the input under way is kept, so that one that kills the process is not lost; null: nowhere.</summary>
     public string? CurrentInputFile { get; init; }
+
+    /// <summary>The shortest input for each answer that came.</summary>
+    public IEnumerable<byte[]> Shortest => _answers.Values;
 
     /// <summary>Reads the target's seeds, then made inputs while <paramref name="goOn"/> says so of their number.</summary>
     /// <exception cref="FuzzFindingException">An input made the target do what it must not.</exception>
@@ -80,7 +83,10 @@ public sealed class Fuzzer(FuzzTarget target, int seed)
             throw new FuzzFindingException(target.Name, input, $"it took {took.TotalSeconds:0} s", null);
         report.Slowest = took > report.Slowest ? took : report.Slowest;
         report.MostAllocated = Math.Max(report.MostAllocated, allocated);
-        return _answers.Add(answer);
+        var isNew = !_answers.TryGetValue(answer, out var shortest);
+        if (isNew || input.Length < shortest!.Length)
+            _answers[answer] = input;
+        return isNew;
     }
 
     /// <summary>A message without what differs from input to input.</summary>
