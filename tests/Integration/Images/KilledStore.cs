@@ -28,8 +28,9 @@ internal static class KilledStore
     public static async Task<string> RunToAsync(int step, IReadOnlyList<string> operation, CancellationToken cancellationToken)
     {
         var result = await CommandRunner.RunAsync(
-            Path.Combine(AppContext.BaseDirectory, "Ravel.KilledStore"),
-            [step.ToString(CultureInfo.InvariantCulture), .. operation],
+            "env",
+            // A runtime that is killed leaves the sockets for its debuggers in the temporary directory.
+            ["DOTNET_EnableDiagnostics=0", Path.Combine(AppContext.BaseDirectory, "Ravel.KilledStore"), step.ToString(CultureInfo.InvariantCulture), .. operation],
             timeout: TimeSpan.FromMinutes(1),
             cancellationToken: cancellationToken);
         return result.ExitCode == Killed

@@ -200,7 +200,8 @@ public sealed class RavelHost : IAsyncDisposable
 
     private List<string> Environment(string? data)
     {
-        List<string> variables = [$"HOME={_scratch}", "NO_COLOR=1"];
+        // A daemon that is killed leaves its runtime's sockets for debuggers in the temporary directory.
+        List<string> variables = [$"HOME={_scratch}", "NO_COLOR=1", "DOTNET_EnableDiagnostics=0"];
         if (data is not null)
             variables.Add($"RAVEL_DATA={data}");
         return variables;
