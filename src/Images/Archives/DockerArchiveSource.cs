@@ -58,7 +58,7 @@ internal sealed class DockerArchiveSource : IImageSource
         return Task.FromResult(stream);
     }
 
-    public TimeSpan? RetryDelay(Exception error, int attempt) => null;
+    public TimeSpan? RetryDelay(Layer layer, Exception error, int attempt) => null;
 
     public ValueTask DisposeAsync()
     {

@@ -42,8 +42,11 @@ internal static class RootfsBuilder
                     {
                         return Merge(source, manifest, output, limits, memory, durable, time, progress, cancellationToken);
                     }
-                    catch (ImageException e) when (e.Code == "image-invalid" && source.TryAnotherPlace())
+                    catch (ImageException e) when (e.Code == "image-invalid")
                     {
+                        // Not in a filter, which runs while the other layers are still being read.
+                        if (!source.TryAnotherPlace())
+                            throw;
                         // What a mirror has made of a layer shows only when part of it is written: from the start, then.
                         RandomAccess.SetLength(output, 0);
                     }

@@ -163,7 +163,7 @@ internal sealed class LayerStream : ByteSource, IAsyncDisposable
                     return;
                 failures++;
                 failuresInARow++;
-                retry = failures < MaxFailures && failuresInARow < MaxFailuresInARow ? _source.RetryDelay(e, failuresInARow) : null;
+                retry = failures < MaxFailures && failuresInARow < MaxFailuresInARow ? _source.RetryDelay(_layer, e, failuresInARow) : null;
                 if (retry is null)
                     throw new ImageException("image-pull-failed", $"layer {_layer.Name} could not be read, not even again from where it broke off: {e.Message.TrimEnd('.')}; try later, or from another registry", e);
             }

@@ -52,7 +52,7 @@ internal abstract class BlobImageSource(string what, ImageLimits limits) : IImag
 
     public abstract Task<Stream> OpenLayerAsync(Layer layer, long offset, CancellationToken cancellationToken);
 
-    public virtual TimeSpan? RetryDelay(Exception error, int attempt) => null;
+    public virtual TimeSpan? RetryDelay(Layer layer, Exception error, int attempt) => null;
 
     public virtual bool TryAnotherPlace() => false;
 

@@ -29,8 +29,8 @@ internal interface IImageSource : IAsyncDisposable
     /// <summary>Opens a layer's stored bytes from an offset on, to begin with or to go on after a broken transfer.</summary>
     Task<Stream> OpenLayerAsync(Layer layer, long offset, CancellationToken cancellationToken);
 
-    /// <summary>Whether a failed read may go well when tried again, after which wait; null when not.</summary>
-    TimeSpan? RetryDelay(Exception error, int attempt);
+    /// <summary>Whether a failed read of a layer may go well when tried again, after which wait; null when not.</summary>
+    TimeSpan? RetryDelay(Layer layer, Exception error, int attempt);
 
     /// <summary>
     /// Asked when the layers that came are not those of the image, and none is being read any more: whether another place has them

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Http.Headers;
 using Ravel.Images.Manifests;
@@ -26,6 +27,9 @@ internal sealed class RegistrySource : BlobImageSource
     private int _firstGiver = int.MaxValue;
     private string? _servedBy;
 
+    /// <summary>Which place each layer comes from, and how often it broke off there.</summary>
+    private readonly ConcurrentDictionary<Layer, (int Place, int Breaks)> _transfers = new();
+
     public RegistrySource(ImageReference reference, RegistryOptions options, ImageLimits limits, TimeProvider time)
         : base(reference.ToString(), limits)
     {
@@ -43,14 +47,14 @@ internal sealed class RegistrySource : BlobImageSource
     public override Task<Stream> OpenLayerAsync(Layer layer, long offset, CancellationToken cancellationToken) =>
         AskAsync(client => OpenAsync(client, layer, offset, cancellationToken));
 
-    public override TimeSpan? RetryDelay(Exception error, int attempt)
+    public override TimeSpan? RetryDelay(Layer layer, Exception error, int attempt)
     {
         if (!RegistryFailure.IsTransient(error))
             return null;
-        var first = Volatile.Read(ref _first);
+        var (place, breaks) = _transfers.AddOrUpdate(layer, _ => (Volatile.Read(ref _first), 1), (_, transfer) => (transfer.Place, transfer.Breaks + 1));
         // A mirror that is slow stays so; one that broke off gets another chance.
-        if ((attempt >= MirrorTransfers || error is TimeoutException) && first < _places.Count - 1)
-            Leave(first);
+        if ((Math.Min(attempt, breaks) >= MirrorTransfers || error is TimeoutException) && place < _places.Count - 1)
+            Leave(place);
         return RegistryRetry.Delay(_options, attempt, null, Random.Shared.NextDouble());
     }
 
@@ -135,9 +139,8 @@ internal sealed class RegistrySource : BlobImageSource
     /// <summary>Goes on behind a place, unless another layer did already.</summary>
     private void Leave(int place) => Interlocked.CompareExchange(ref _first, place + 1, place);
 
-    private void NoteGiver(RegistryClient client)
+    private void NoteGiver(int place)
     {
-        var place = _places.Index().First(pair => pair.Item == client).Index;
         for (var seen = Volatile.Read(ref _firstGiver); place < seen;)
         {
             var before = Interlocked.CompareExchange(ref _firstGiver, place, seen);
@@ -150,6 +153,8 @@ internal sealed class RegistrySource : BlobImageSource
     private async Task<Stream> OpenAsync(RegistryClient client, Layer layer, long offset, CancellationToken cancellationToken)
     {
         var subject = $"layer {layer.Digest} of {What}";
+        var place = _places.Index().First(pair => pair.Item == client).Index;
+        _transfers.AddOrUpdate(layer, (place, 0), (_, transfer) => transfer.Place == place ? transfer : (place, 0));
         var response = await client.GetAsync(
             $"blobs/{layer.Digest}", subject,
             headers =>
@@ -178,7 +183,7 @@ internal sealed class RegistrySource : BlobImageSource
                 await response.Content.ReadAsStreamAsync(cancellationToken), response, _options.StallTimeout, _time, client.Place.Host);
             if (!resumes)
                 await SkipAsync(stream, offset, cancellationToken);
-            NoteGiver(client);
+            NoteGiver(place);
             return stream;
         }
         catch

@@ -15,10 +15,15 @@ public sealed class RegistryMirrorTests : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        var noise = new byte[1_000_000];
-        new Random(3).NextBytes(noise);
-        var layout = new LayoutBuilder(Directory.CreateDirectory(Path.Combine(_directory, "layout")).FullName)
-            .Layer(new TarBuilder().Entry('0', "noise"u8.ToArray(), content: noise).ToArray()).Build();
+        // Several layers: they are under way at once, and what happens to one must not be taken for another's.
+        var builder = new LayoutBuilder(Directory.CreateDirectory(Path.Combine(_directory, "layout")).FullName);
+        for (var i = 0; i < 4; i++)
+        {
+            var noise = new byte[1_000_000];
+            new Random(i).NextBytes(noise);
+            builder.Layer(new TarBuilder().Entry('0', TarBuilder.Latin1($"noise{i}"), content: noise).ToArray());
+        }
+        var layout = builder.Build();
         _first = await FaultyRegistry.StartAsync(layout);
         _second = await FaultyRegistry.StartAsync(layout);
         _registry = await FaultyRegistry.StartAsync(layout);

@@ -141,7 +141,7 @@ public sealed class HostileCostTests
         public Task<Stream> OpenLayerAsync(Layer layer, long offset, CancellationToken cancellationToken) =>
             Task.FromResult<Stream>(new PartsStream(_layers[layer.Name].Parts));
 
-        public TimeSpan? RetryDelay(Exception error, int attempt) => null;
+        public TimeSpan? RetryDelay(Layer layer, Exception error, int attempt) => null;
 
         public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 

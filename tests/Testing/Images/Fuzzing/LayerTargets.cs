@@ -204,7 +204,7 @@ public sealed class LayerTarget : FuzzTarget
         public Task<Stream> OpenLayerAsync(Layer layer, long offset, CancellationToken cancellationToken) =>
             Task.FromResult<Stream>(new MemoryStream(stored));
 
-        public TimeSpan? RetryDelay(Exception error, int attempt) => null;
+        public TimeSpan? RetryDelay(Layer layer, Exception error, int attempt) => null;
 
         public ValueTask DisposeAsync() => ValueTask.CompletedTask;
     }
