@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using Ravel.Images.Manifests;
 using Ravel.Images.Store;
 
@@ -13,7 +14,7 @@ public sealed partial class ImageStore
             () =>
             {
                 var kept = Kept();
-                string? unnamed = null;
+                Removal? unnamed = null;
                 lock (_lock)
                 {
                     var digest = Lookup(referenceOrDigest)
@@ -29,15 +30,15 @@ public sealed partial class ImageStore
                                 "image-in-use", $"image {referenceOrDigest} is in use by a machine, or being pulled; remove the machine first");
                         }
                         // From here on nobody can find or lease it.
-                        _images.Remove(digest);
-                        unnamed = digest;
+                        _images.Remove(digest, out var entry);
+                        unnamed = new Removal(entry!, removed);
                     }
                     foreach (var gone in removed)
                         _references.Remove(gone);
                 }
                 RemoveFromDisk(unnamed is null ? [] : [unnamed], isNamed: removed.Count > 0, "remove");
                 if (unnamed is not null)
-                    removed.Add(unnamed);
+                    removed = [.. removed, unnamed.Image.Record.ManifestDigest];
             },
             cancellationToken);
         return removed;
@@ -50,6 +51,7 @@ public sealed partial class ImageStore
             () =>
             {
                 var kept = Kept();
+                IReadOnlyList<Removal> gone = [];
                 lock (_lock)
                 {
                     removed =
@@ -59,10 +61,9 @@ public sealed partial class ImageStore
                             .OrderBy(image => image.CreatedAt).ThenBy(image => image.ManifestDigest, StringComparer.Ordinal),
                     ];
                     if (!dryRun)
-                        Forget(removed);
+                        gone = Forget(removed);
                 }
-                if (!dryRun)
-                    RemoveFromDisk([.. removed.Select(image => image.ManifestDigest)], removed.Any(image => image.References.Count > 0), "prune");
+                RemoveFromDisk(gone, gone.Any(removal => removal.Names.Count > 0), "prune");
             },
             cancellationToken);
         return removed;
@@ -77,38 +78,72 @@ public sealed partial class ImageStore
             () =>
             {
                 var kept = Kept();
+                IReadOnlyList<Removal> gone;
                 lock (_lock)
                 {
                     removed = [.. CollectionRule.Choose(_images.Values, limit, digest => IsInUse(digest, kept)).Select(Describe)];
-                    Forget(removed);
+                    gone = Forget(removed);
                 }
-                RemoveFromDisk([.. removed.Select(image => image.ManifestDigest)], removed.Any(image => image.References.Count > 0), "collect");
+                RemoveFromDisk(gone, gone.Any(removal => removal.Names.Count > 0), "collect");
             },
             cancellationToken);
         return removed;
     }
 
     /// <summary>From here on nobody can find or lease them. Call with the lock held.</summary>
-    private void Forget(List<StoredImage> images)
+    private List<Removal> Forget(List<StoredImage> images)
     {
+        var gone = new List<Removal>(images.Count);
         foreach (var image in images)
         {
-            _images.Remove(image.ManifestDigest);
+            _images.Remove(image.ManifestDigest, out var entry);
             foreach (var name in image.References)
                 _references.Remove(name);
+            gone.Add(new Removal(entry!, image.References));
         }
+        return gone;
     }
 
-    /// <summary>The images go first: names that lead nowhere go at the next open, an image without names would stay.</summary>
-    private void RemoveFromDisk(IReadOnlyList<string> digests, bool isNamed, string what)
+    /// <summary>
+    /// The images go first: names that lead nowhere go at the next open, an image without names would stay. One that the disk does
+    /// not let go is in the store again, with its names, and does not keep the others.
+    /// </summary>
+    private void RemoveFromDisk(IReadOnlyList<Removal> removals, bool isNamed, string what)
     {
-        foreach (var digest in digests)
-            _directory.Remove(Digest.Parse(digest, "a stored image"), what);
-        if (!isNamed)
-            return;
-        Dictionary<string, string> names;
-        lock (_lock)
-            names = new Dictionary<string, string>(_references);
-        _directory.SaveReferences(names, what);
+        Exception? failure = null;
+        foreach (var (image, names) in removals)
+        {
+            var digest = Digest.Parse(image.Record.ManifestDigest, "a stored image");
+            try
+            {
+                _directory.Remove(digest, what);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                failure ??= e;
+                // Once it is moved away, the next open deletes what is left of it.
+                if (!File.Exists(_directory.RootfsPath(digest)))
+                    continue;
+                lock (_lock)
+                {
+                    _images.TryAdd(image.Record.ManifestDigest, image);
+                    foreach (var name in names)
+                        _references.TryAdd(name, image.Record.ManifestDigest);
+                }
+            }
+        }
+        if (isNamed)
+        {
+            Dictionary<string, string> references;
+            lock (_lock)
+                references = new Dictionary<string, string>(_references);
+            _directory.SaveReferences(references, what);
+        }
+        if (failure is not null)
+            ExceptionDispatchInfo.Throw(failure);
     }
+
+    /// <param name="Image">Taken out of what can be found.</param>
+    /// <param name="Names">Those it had.</param>
+    private sealed record Removal(StoredEntry Image, IReadOnlyList<string> Names);
 }

@@ -50,6 +50,33 @@ public sealed class ImageStoreRecoveryTests : IDisposable
     }
 
     [Fact]
+    public async Task An_image_that_the_disk_does_not_let_go_stays_in_the_store_with_its_name()
+    {
+        await ImportAsync("app");
+        var fails = true;
+        using var store = await ImageStore.OpenAsync(
+            new ImageStoreOptions
+            {
+                DataDirectory = Data,
+                AtStep = step =>
+                {
+                    if (fails && step is ("prune: rename" or "remove: rename"))
+                        throw new IOException("not now");
+                },
+            },
+            TimeProvider.System, Cancellation);
+
+        await Assert.ThrowsAsync<ImageException>(() => store.PruneAsync(all: true, dryRun: false, Cancellation));
+        await Assert.ThrowsAsync<ImageException>(() => store.RemoveAsync("app", Cancellation));
+        Assert.Equal(["docker.io/library/app:latest"], store.Find("app")?.References);
+
+        fails = false;
+        await store.RemoveAsync("app", Cancellation);
+        Assert.Empty(store.List());
+        Assert.Empty(Directory.GetFileSystemEntries(Path.Combine(Images, "sha256")));
+    }
+
+    [Fact]
     public async Task A_rootfs_that_was_cut_is_known_as_damaged_and_replaced_by_the_next_import()
     {
         var image = await ImportAsync("app");
