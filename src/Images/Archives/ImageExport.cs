@@ -84,7 +84,8 @@ public sealed class ImageExport : IDisposable
         }
     }
 
-    /// <exception cref="ImageException"><c>image-damaged</c>: the root file system changed since it was opened.</exception>
+    /// <summary>Reads the image again. A store's rootfs files are never changed, so that it is what the digest says.</summary>
+    /// <exception cref="ImageException"><c>image-damaged</c>: the root file system can no longer be read as one.</exception>
     public async Task WriteAsync(Stream output, CancellationToken cancellationToken)
     {
         var tar = new TarWriter(output);

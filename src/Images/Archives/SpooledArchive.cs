@@ -5,8 +5,8 @@ namespace Ravel.Images.Archives;
 
 /// <summary>
 /// An archive that cannot be read where it is, because it is compressed (<c>docker save | gzip</c>) or a pipe: members are
-/// needed out of order, and neither gives that. It is copied into a file that has no name from the start, so that nothing
-/// of it is left however the process ends.
+/// needed out of order, and neither gives that. It is copied into a file whose name is taken away before anything is written,
+/// so that no byte of it is left however the process ends.
 /// </summary>
 internal static class SpooledArchive
 {

@@ -88,11 +88,18 @@ internal static partial class RootfsFile
             var file = Path.GetFileName(path);
             if (!file.StartsWith(name + ".", StringComparison.Ordinal) || !RandomPart().IsMatch(file.AsSpan(name.Length)))
                 continue;
-            using var held = FileLock.TryAcquireExisting(path);
-            if (held is null)
-                continue;
-            atStep?.Invoke("file: sweep");
-            File.Delete(path);
+            try
+            {
+                using var held = FileLock.TryAcquireExisting(path);
+                if (held is null)
+                    continue;
+                atStep?.Invoke("file: sweep");
+                File.Delete(path);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // Another user's, in a directory that both write to: theirs to remove.
+            }
         }
     }
 

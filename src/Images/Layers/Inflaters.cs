@@ -18,13 +18,13 @@ internal static class Inflaters
     public static Stream Open(ChunkQueueStream stored, Action waitForTurn)
     {
         var start = stored.Peek();
-        if (start is not [0x28, 0xb5, 0x2f, 0xfd, ..])
-            return Open(stored, start);
         // Later frames are held to what the first one was given; those of one layer come from one encoder.
-        if (ZstdWindow(start) <= 1L << ZstdSharedWindowBits)
+        if (start is [0x28, 0xb5, 0x2f, 0xfd, ..] && ZstdWindow(start) <= 1L << ZstdSharedWindowBits)
             return new ZstdInflater(stored, ZstdSharedWindowBits);
-        waitForTurn();
-        return new ZstdInflater(stored, ZstdWindowBits);
+        // What asks for more, or begins with a frame to skip, which says nothing of the next.
+        if (IsCompressed(start) && start is not [0x1f, 0x8b, ..])
+            waitForTurn();
+        return Open(stored, start);
     }
 
     /// <summary>Whether the first bytes are of a form that <see cref="Open(Stream, ReadOnlySpan{byte})"/> inflates.</summary>

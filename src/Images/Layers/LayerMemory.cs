@@ -27,6 +27,7 @@ internal sealed class LayerMemory
     private const int ShareChunksAt1 = 2 + ChunksBesideQueues;
 
     private readonly SemaphoreSlim _shares;
+    private int _waiting;
     private long _held;
     private long _peak;
 
@@ -48,15 +49,26 @@ internal sealed class LayerMemory
     /// <summary>The most bytes that were ever in use at once.</summary>
     public long Peak => Interlocked.Read(ref _peak);
 
+    /// <summary>Builds that have no share and wait for one.</summary>
+    public int Waiting => Volatile.Read(ref _waiting);
+
     /// <summary>What one layer may hold.</summary>
     /// <param name="wait">Until one is free; only for a build that has none.</param>
-    /// <returns>False when none is free.</returns>
+    /// <returns>False when none is free, or a build that has none waits for one.</returns>
     public bool TryTakeShare(bool wait, CancellationToken cancellationToken)
     {
         if (!wait)
-            return _shares.Wait(0, cancellationToken);
-        _shares.Wait(cancellationToken);
-        return true;
+            return Waiting == 0 && _shares.Wait(0, cancellationToken);
+        Interlocked.Increment(ref _waiting);
+        try
+        {
+            _shares.Wait(cancellationToken);
+            return true;
+        }
+        finally
+        {
+            Interlocked.Decrement(ref _waiting);
+        }
     }
 
     public void ReturnShare() => _shares.Release();

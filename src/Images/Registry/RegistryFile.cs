@@ -47,7 +47,7 @@ public static class RegistryFile
         try
         {
             using var document = JsonDocument.Parse(
-                content, new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true, MaxDepth = 8 });
+                content, new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true, AllowDuplicateProperties = false, MaxDepth = 8 });
             return Read(document.RootElement, path);
         }
         catch (JsonException e)

@@ -1,5 +1,6 @@
 using System.Buffers.Text;
 using System.Globalization;
+using System.Text;
 
 namespace Ravel.Images.Tar;
 
@@ -28,6 +29,21 @@ internal static class LibarchiveXattr
         }
         return [.. name];
     }
+
+    public static byte[] EncodeName(ReadOnlySpan<byte> name)
+    {
+        var encoded = new List<byte>(name.Length + 2);
+        foreach (var value in name)
+        {
+            if (value is (byte)'%' or (byte)'=')
+                encoded.AddRange(Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"%{value:X2}")));
+            else
+                encoded.Add(value);
+        }
+        return [.. encoded];
+    }
+
+    public static byte[] EncodeValue(ReadOnlySpan<byte> value) => Encoding.ASCII.GetBytes(Convert.ToBase64String(value).TrimEnd('='));
 
     /// <exception cref="ImageException"><c>image-invalid</c>: not base64.</exception>
     public static byte[] Value(ReadOnlySpan<byte> encoded)

@@ -122,7 +122,13 @@ internal sealed class TarWriter(Stream output)
         if (entry.Nanoseconds > 0 || entry.Seconds is < 0 or > MostOctal11)
             Record(records, "mtime"u8, Time(entry.Seconds, entry.Nanoseconds));
         foreach (var (name, value) in entry.Xattrs)
-            Record(records, [.. "SCHILY.xattr."u8, .. name], value);
+        {
+            // A key ends at its first equals sign.
+            if (name.Contains((byte)'='))
+                Record(records, [.. "LIBARCHIVE.xattr."u8, .. LibarchiveXattr.EncodeName(name)], LibarchiveXattr.EncodeValue(value));
+            else
+                Record(records, [.. "SCHILY.xattr."u8, .. name], value);
+        }
         return records.WrittenSpan.ToArray();
     }
 

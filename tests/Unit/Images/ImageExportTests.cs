@@ -104,6 +104,20 @@ public sealed class ImageExportTests : IDisposable
     }
 
     [Fact]
+    public async Task Attributes_whose_names_have_an_equals_sign_come_back()
+    {
+        var archive = new TarBuilder().Pax(("LIBARCHIVE.xattr.user.a%3Db%25", "Yz1k")).File("a").ToArray();
+        var path = Path.Combine(_directory, "a.erofs");
+        File.WriteAllBytes(path, TestRootfs.Build(archive));
+        using var layer = new MemoryStream();
+        using (var rootfs = ErofsImage.Open(path))
+            await RootfsTar.WriteAsync(rootfs, layer, Cancellation);
+        var before = string.Join(',', TestRootfs.Merge(archive)["/a"].Xattrs);
+        Assert.Contains("user.a=b%", before, StringComparison.Ordinal);
+        Assert.Equal(before, string.Join(',', TestRootfs.Merge(layer.ToArray())["/a"].Xattrs));
+    }
+
+    [Fact]
     public async Task A_damaged_root_file_system_is_refused_wherever_the_damage_is()
     {
         using var store = await OpenAsync("a");

@@ -39,6 +39,37 @@ public sealed class LayerMemoryTests : IDisposable
     public void Too_little_to_move_anything_is_refused() =>
         Assert.Throws<ArgumentOutOfRangeException>(() => new LayerMemory(LayerMemory.MinBytes - 1));
 
+    [Fact]
+    public async Task A_build_that_has_no_share_goes_before_those_that_want_one_more()
+    {
+        var memory = new LayerMemory(LayerMemory.MinBytes);
+        Assert.True(memory.TryTakeShare(wait: true, Cancellation));
+        for (var turn = 0; turn < 100; turn++)
+        {
+            var waiting = Task.Run(() => memory.TryTakeShare(wait: true, Cancellation), Cancellation);
+            SpinWait.SpinUntil(() => memory.Waiting == 1 || waiting.IsCompleted);
+            memory.ReturnShare();
+            Assert.False(memory.TryTakeShare(wait: false, Cancellation));
+            Assert.True(await waiting);
+        }
+    }
+
+    [Fact]
+    public async Task A_layer_that_begins_with_a_frame_to_skip_waits_for_its_turn()
+    {
+        var memory = new LayerMemory(LayerMemory.DefaultBytes);
+        var stored = new ChunkQueue(1);
+        var buffer = memory.Rent();
+        byte[] skipped = [0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4];
+        skipped.CopyTo(buffer, 0);
+        await stored.WriteAsync(new Chunk(buffer, skipped.Length), Cancellation);
+        stored.Complete();
+        await using var stream = new ChunkQueueStream(stored, memory, Cancellation);
+        var turns = 0;
+        await using var inflater = Inflaters.Open(stream, () => turns++);
+        Assert.Equal(1, turns);
+    }
+
     [Theory]
     [InlineData(1, 6)]
     [InlineData(3, 6)]

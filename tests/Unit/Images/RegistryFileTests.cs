@@ -32,6 +32,7 @@ public sealed class RegistryFileTests
 
     [Theory]
     [InlineData("", "not JSON")]
+    [InlineData("""{ "registries": { "a.example": { "http": true, "http": false } } }""", "http")]
     [InlineData("[]", "the file has to be a JSON object")]
     [InlineData("""{ "registry": {} }""", "\"registry\" is not a setting")]
     [InlineData("""{ "registries": [] }""", "registries has to be a JSON object")]
