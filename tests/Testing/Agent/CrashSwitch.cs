@@ -31,6 +31,9 @@ public sealed class CrashSwitch
     /// <summary>The point at which the agent is killed.</summary>
     public int? KillAt { get; init; }
 
+    /// <summary>What the effect on a VMM of this name (<see cref="IVmmDriver"/>, <see cref="IVmm"/>) waits for; null: nothing waits.</summary>
+    public EffectHold? Hold { get; set; }
+
     /// <summary>Passes a point.</summary>
     public void Pass()
     {
@@ -39,6 +42,9 @@ public sealed class CrashSwitch
             Kill();
         ThrowIfDead();
     }
+
+    private Task WaitAsync(string effect, CancellationToken cancellationToken) =>
+        Hold is { } hold && hold.Effect == effect ? hold.WaitAsync(cancellationToken) : Task.CompletedTask;
 
     private async Task DoAsync(Func<Task> effect)
     {
@@ -75,7 +81,11 @@ public sealed class CrashSwitch
 
         public async Task<IVmm> LaunchAsync(VmSpec spec, CancellationToken cancellationToken)
         {
-            return new GuardedVmm(crash, await crash.DoAsync(() => driver.LaunchAsync(spec, cancellationToken)));
+            return new GuardedVmm(crash, await crash.DoAsync(async () =>
+            {
+                await crash.WaitAsync(nameof(LaunchAsync), cancellationToken);
+                return await driver.LaunchAsync(spec, cancellationToken);
+            }));
         }
 
         public async Task<IVmm?> RecoverAsync(VmmRecord record, CancellationToken cancellationToken)
@@ -107,7 +117,11 @@ public sealed class CrashSwitch
         public Task ResumeAsync(CancellationToken cancellationToken) => crash.DoAsync(() => vmm.ResumeAsync(cancellationToken));
 
         public Task<VmSnapshot> SnapshotAsync(string directory, CancellationToken cancellationToken) =>
-            crash.DoAsync(() => vmm.SnapshotAsync(directory, cancellationToken));
+            crash.DoAsync(async () =>
+            {
+                await crash.WaitAsync(nameof(SnapshotAsync), cancellationToken);
+                return await vmm.SnapshotAsync(directory, cancellationToken);
+            });
 
         public Task<VmmMetrics> GetMetricsAsync(CancellationToken cancellationToken) => vmm.GetMetricsAsync(cancellationToken);
 

@@ -1,6 +1,7 @@
 using Ravel.Contracts.Ids;
 using Ravel.Contracts.Node;
 using Ravel.Testing.Agent;
+using Ravel.Vmm;
 using Ravel.Vmm.Fake;
 
 namespace Ravel.Unit.Agent.Machines;
@@ -89,13 +90,15 @@ public sealed class SuspendTests : IAsyncLifetime
     [Fact]
     public async Task A_VMM_that_does_not_take_the_memory_starts_the_machine_anew()
     {
-        var machine = await SuspendedAsync();
+        // Nothing more to say, whenever it was suspended.
+        var spec = AgentFixture.Spec("sh", "-c", "print one; sleep");
+        var machine = await SuspendedAsync(spec);
         var instance = _host.Status(machine)!.InstanceId;
-        _host.Driver.Faults = spec => spec.Restore is null ? new FakeVmmFaults() : new FakeVmmFaults { LaunchFailure = "unknown version" };
-        await _host.PutAsync(machine, 3, DesiredState.Started, Spec());
+        _host.Driver.Faults = vm => vm.Restore is null ? new FakeVmmFaults() : new FakeVmmFaults { LaunchFailure = "unknown version" };
+        await _host.PutAsync(machine, 3, DesiredState.Started, spec);
         var status = await _host.UntilAsync(machine, MachineState.Started);
         Assert.NotEqual(instance, status.InstanceId);
-        await LogsAsync(machine, "one\none\ntwo\n");
+        await LogsAsync(machine, "one\none\n");
         Assert.Empty(Directory.EnumerateFileSystemEntries(MemoryDirectory));
     }
 
@@ -120,8 +123,11 @@ public sealed class SuspendTests : IAsyncLifetime
     public async Task A_start_takes_back_a_suspension_that_is_under_way()
     {
         var machine = await RunningAsync(Spec());
+        var saving = Hold(nameof(IVmm.SnapshotAsync));
         await _host.PutAsync(machine, 2, DesiredState.Suspended, Spec());
+        await saving.ReachedAsync();
         await _host.PutAsync(machine, 3, DesiredState.Started, Spec());
+        saving.Release();
         await _host.UntilAsync(machine, status => status is { State: MachineState.Started, ObservedGeneration: 3 });
         await LogsAsync(machine, "one\ntwo\n");
     }
@@ -130,15 +136,18 @@ public sealed class SuspendTests : IAsyncLifetime
     public async Task A_stop_overtakes_a_suspension_that_is_under_way()
     {
         var machine = await RunningAsync(Spec());
+        var saving = Hold(nameof(IVmm.SnapshotAsync));
         await _host.PutAsync(machine, 2, DesiredState.Suspended, Spec());
+        await saving.ReachedAsync();
         await _host.PutAsync(machine, 3, DesiredState.Stopped, Spec());
+        saving.Release();
         var status = await _host.UntilAsync(machine, MachineState.Stopped);
         Assert.True(status.Exit is null or { Requested: true });
         Assert.Empty(_host.Driver.Vms);
     }
 
     [Fact]
-    public async Task An_exit_that_comes_first_is_not_lost()
+    public async Task An_exit_about_when_a_suspension_begins_is_not_lost_whichever_is_first()
     {
         var machine = await RunningAsync(AgentFixture.Spec("sh", "-c", "print one; sleep 0.05; exit 3"));
         await _host.PutAsync(machine, 2, DesiredState.Suspended, AgentFixture.Spec("sh", "-c", "print one; sleep 0.05; exit 3"));
@@ -152,8 +161,11 @@ public sealed class SuspendTests : IAsyncLifetime
     public async Task A_machine_that_is_wanted_suspended_while_it_starts_is_suspended_when_it_runs()
     {
         var machine = MachineId.New();
+        var launching = Hold(nameof(IVmmDriver.LaunchAsync));
         await _host.PutAsync(machine, 1, DesiredState.Started, Spec());
+        await launching.ReachedAsync();
         await _host.PutAsync(machine, 2, DesiredState.Suspended, Spec());
+        launching.Release();
         await _host.UntilAsync(machine, MachineState.Suspended);
     }
 
@@ -171,6 +183,8 @@ public sealed class SuspendTests : IAsyncLifetime
         await _host.UntilAsync(machine, MachineState.Started);
         await LogsAsync(machine, "one\ntwo\n");
     }
+
+    private EffectHold Hold(string effect) => _host.Crash.Hold = new EffectHold(effect);
 
     private static MachineSpec Spec() => AgentFixture.Spec("sh", "-c", Job);
 
