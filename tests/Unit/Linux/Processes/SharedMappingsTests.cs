@@ -20,6 +20,8 @@ public sealed class SharedMappingsTests : IDisposable
         Touch(view);
         Assert.True(ResidentKib() > 0);
 
+        SharedMappings.Release(_file + "x");
+        Assert.True(ResidentKib() > 0);
         SharedMappings.Release(_file);
 
         Assert.Equal(0, ResidentKib());
