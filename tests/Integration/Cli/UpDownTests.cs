@@ -97,8 +97,12 @@ public sealed class UpDownTests : IAsyncLifetime
         Daemon("trap 'echo leaving; exit 0' TERM; echo waiting; while :; do sleep 0.05; done");
         using var process = _api.StartRavel("up", "--detach", "--data", Data);
         var log = Path.Combine(Data, "raveld.log");
-        while (!File.Exists(log) || await File.ReadAllTextAsync(log) != "waiting\n")
-            await Task.Delay(10);
+        using (var deadline = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken))
+        {
+            deadline.CancelAfter(TimeSpan.FromSeconds(60));
+            while (!File.Exists(log) || await File.ReadAllTextAsync(log, deadline.Token) != "waiting\n")
+                await Task.Delay(10, deadline.Token);
+        }
 
         await process.SignalAsync("INT");
         var result = await process.WaitAsync();
