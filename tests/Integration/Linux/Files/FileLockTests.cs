@@ -12,23 +12,33 @@ public sealed class FileLockTests : IDisposable
     [Fact]
     public async Task A_lock_given_back_is_free_at_once_while_programs_are_started()
     {
+        var started = 0;
         using var done = new CancellationTokenSource();
         var starting = Task.Run(
             async () =>
             {
                 while (!done.IsCancellationRequested)
+                {
                     await CommandRunner.RunAsync("true", [], cancellationToken: CancellationToken.None);
+                    started++;
+                }
             },
             CancellationToken.None);
 
-        var path = Path.Combine(_directory, "lock");
-        for (var i = 0; i < 20_000; i++)
+        try
         {
-            using var held = FileLock.TryAcquire(path);
-            Assert.NotNull(held);
+            var path = Path.Combine(_directory, "lock");
+            for (var i = 0; i < 20_000; i++)
+            {
+                using var held = FileLock.TryAcquire(path);
+                Assert.NotNull(held);
+            }
         }
-
-        await done.CancelAsync();
-        await starting;
+        finally
+        {
+            await done.CancelAsync();
+            await starting;
+        }
+        Assert.True(started > 0);
     }
 }
