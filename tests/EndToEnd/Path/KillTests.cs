@@ -38,6 +38,7 @@ public sealed class KillTests
             await host.UpAsync();
             await host.RavelOkAsync("pull", images.Busybox);
             IReadOnlyList<Machine> machines = [];
+            var (seen, started) = (0, 0);
             for (var kill = 1; kill <= kills; kill++)
             {
                 var commands = Enumerable.Range(0, Names).Select(i => Choose(random, machines.FirstOrDefault(machine => machine.Name == $"m{i}"), $"m{i}", images.Busybox)).ToList();
@@ -49,8 +50,13 @@ public sealed class KillTests
                 await Task.WhenAll(running);
                 await host.UpAsync();
                 machines = await SettledAsync(host);
+                seen += machines.Count;
+                started += machines.Count(machine => machine.State == MachineStates.Started);
                 output.WriteLine($"kill {kill} after {delay} ms of {string.Join(" | ", commands.Select(c => string.Join(' ', c.Take(4))))}: {string.Join(", ", machines.Select(Describe))}");
             }
+
+            // With nothing there, or nothing that ran, the kills would have shown nothing.
+            Assert.True(seen > 0 && started > 0, $"after all kills together {seen} machines were there, {started} of them started");
 
             // Whatever state they are in, they can all be removed, and their disks with them.
             var all = (await host.RavelOkAsync("ps", "-aq")).Split('\n', StringSplitOptions.RemoveEmptyEntries);

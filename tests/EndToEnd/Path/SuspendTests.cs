@@ -18,6 +18,7 @@ public sealed class SuspendTests(OneHost one)
         var before = await _host.InspectAsync("aside");
 
         await _host.RavelOkAsync("suspend", "aside", "counter");
+        var counted = (await NumbersAsync()).Count;
         Assert.Equal("suspended", (await _host.InspectAsync("aside")).State);
         Assert.NotEqual(0, (await _host.FetchAsync("http://127.0.0.1:18091/")).ExitCode);
         await _host.KillDaemonAsync();
@@ -29,12 +30,17 @@ public sealed class SuspendTests(OneHost one)
         var after = await _host.InspectAsync("aside");
         Assert.Equal((before.InstanceId, before.PrivateIp), (after.InstanceId, after.PrivateIp));
         await _host.RavelOkAsync("exec", "counter", "sh", "-c", "sleep 1");
-        var numbers = (await _host.RavelOkAsync("logs", "counter")).Split('\n', StringSplitOptions.RemoveEmptyEntries)
-            .Select(line => int.Parse(line, CultureInfo.InvariantCulture)).ToList();
+        var numbers = await NumbersAsync();
+        Assert.True(numbers.Count > counted, $"{counted} numbers when it was suspended, {numbers.Count} after it went on");
         Assert.Equal(Enumerable.Range(1, numbers.Count), numbers);
 
         await _host.RavelOkAsync("suspend", "counter");
         await _host.RavelOkAsync("rm", "counter");
         await _host.RavelOkAsync("rm", "-f", "aside");
     }
+
+    /// <summary>What the counter has printed so far.</summary>
+    private async Task<List<int>> NumbersAsync() =>
+        [.. (await _host.RavelOkAsync("logs", "counter")).Split('\n', StringSplitOptions.RemoveEmptyEntries)
+            .Select(line => int.Parse(line, CultureInfo.InvariantCulture))];
 }

@@ -1,8 +1,7 @@
 using System.Globalization;
 using System.Security.Cryptography;
-using System.Text;
 using Ravel.Contracts.Link;
-using Ravel.Link;
+using Ravel.EndToEnd.GuestInit;
 using Ravel.Testing.Vmm;
 using Ravel.Vmm;
 
@@ -122,13 +121,13 @@ public sealed class TemplateTests : IAsyncLifetime
             UnixNanoseconds = (told - DateTimeOffset.UnixEpoch).Ticks * 100,
         });
         Assert.Equal(GuestPhase.Running, link.GuestHello.Phase);
-        var reader = link.OpenRead(LinkStreams.ExecStdout(1));
+        await using var reader = link.OpenRead(LinkStreams.ExecStdout(1));
         var process = new ProcessConfig
         {
             Arguments = ["/bin/busybox", "sh", "-c", "busybox date +%s; head -c 16 /dev/urandom | busybox hexdump -v -e '1/1 \"%02x\"'; echo"],
         };
         await link.SendAsync(new StartExec(1, process, HasStdin: false), _harness.Deadline);
-        var lines = (await ReadAsync(reader)).Split('\n');
+        var lines = (await BootedGuest.ReadAsync(reader).WaitAsync(_harness.Deadline)).Split('\n');
         await vmm.KillAsync(_harness.Deadline);
         return lines;
     }
@@ -147,24 +146,9 @@ public sealed class TemplateTests : IAsyncLifetime
             UnixNanoseconds = (TimeProvider.System.GetUtcNow() - DateTimeOffset.UnixEpoch).Ticks * 100,
         };
         await link.SendAsync(new Configure(config), _harness.Deadline);
-        var lines = await ReadAsync(link.OpenRead(LinkStreams.Stdout));
+        await using var reader = link.OpenRead(LinkStreams.Stdout);
+        var lines = await BootedGuest.ReadAsync(reader).WaitAsync(_harness.Deadline);
         await vmm.KillAsync(_harness.Deadline);
         return lines;
-    }
-
-    private async Task<string> ReadAsync(ILinkReader reader)
-    {
-        await using (reader)
-        {
-            var output = new MemoryStream();
-            var buffer = new byte[4096];
-            int count;
-            while ((count = await reader.ReadAsync(buffer, _harness.Deadline)) > 0)
-            {
-                output.Write(buffer, 0, count);
-                reader.Consume(reader.Offset);
-            }
-            return Encoding.UTF8.GetString(output.ToArray());
-        }
     }
 }
