@@ -86,7 +86,7 @@ internal static class CopyCommand
             await content.CopyToAsync(session.Terminal.Stream, 128 * 1024, session.Cancelled);
             return;
         }
-        var skipped = await new LocalTarget(target).UnpackAsync(content, session.Cancelled);
+        var skipped = await new LocalTarget(target, path).UnpackAsync(content, session.Cancelled);
         foreach (var what in skipped)
             session.Terminal.Error.WriteLine($"ravel: {machine.Name}: {Output.SafeText.Of(what)}");
     }

@@ -7,7 +7,7 @@ namespace Ravel.Cli.Files;
 /// <summary>
 /// Unpacks what a machine sends, and a machine may send anything. All of it stays below the one name it was asked for:
 /// <list type="bullet">
-/// <item>a name that leads upwards, or beside that name, ends the copy;</item>
+/// <item>a name that leads upwards, or does not begin with the one asked for, ends the copy: a machine does not choose what a file here is called;</item>
 /// <item>nothing is written through a symbolic link: links are made last, and one that is there already ends the copy;</item>
 /// <item>a hard link may only be to a file that came in the same copy;</item>
 /// <item>set-id bits, owners and devices are left behind.</item>
@@ -28,11 +28,19 @@ internal sealed class LocalTarget
     private readonly HashSet<string> _files = [];
     private readonly List<(string Path, string Target)> _links = [];
     private readonly List<(string Path, UnixFileMode Mode, DateTimeOffset Modified)> _directories = [];
-    private string _base = "";
-    private string? _top;
+    private readonly string _top;
+    private string? _base;
     private string? _rename;
 
-    public LocalTarget(string asked) => _asked = asked;
+    /// <param name="asked">Where it goes.</param>
+    /// <param name="source">The machine's path that was asked for.</param>
+    public LocalTarget(string asked, string source)
+    {
+        _asked = asked;
+        // As ravel-init calls it: the last part, and for what is in a directory (also in the root) a dot.
+        var trimmed = source.TrimEnd('/');
+        _top = trimmed.Length == 0 ? "." : trimmed[(trimmed.LastIndexOf('/') + 1)..];
+    }
 
     /// <returns>What was left out, in words.</returns>
     /// <exception cref="CliException">The archive or the destination does not allow it.</exception>
@@ -46,11 +54,11 @@ internal sealed class LocalTarget
             {
                 if (entry.EntryType is TarEntryType.GlobalExtendedAttributes)
                     continue;
-                if (_top is null)
-                    Settle(entry);
+                if (_base is null)
+                    Settle(entry.EntryType == TarEntryType.Directory);
                 await MakeAsync(entry, cancellationToken);
             }
-            if (_top is null)
+            if (_base is null)
                 throw new CliException(_asked, "the machine sent nothing");
             foreach (var (path, target) in _links)
             {
@@ -76,12 +84,9 @@ internal sealed class LocalTarget
     }
 
     /// <summary>Where it goes, as cp decides it.</summary>
-    private void Settle(TarEntry first)
+    private void Settle(bool isTree)
     {
-        var parts = PartsOf(first.Name);
-        _top = parts.Count == 0 ? "." : parts[0];
         var full = Path.GetFullPath(_asked);
-        var isTree = first.EntryType == TarEntryType.Directory;
         if (Directory.Exists(full))
         {
             _base = Path.TrimEndingDirectorySeparator(full);
@@ -210,10 +215,10 @@ internal sealed class LocalTarget
     {
         var parts = PartsOf(name);
         if (_top != "." && (parts.Count == 0 || parts[0] != _top))
-            throw new CliException(_asked, $"the machine sent {name}, which is not below {_top}");
+            throw new CliException(_asked, $"the machine sent {name}, which is not below {_top}, as was asked for");
         if (_rename is not null)
             parts[0] = _rename;
-        return parts.Count == 0 ? _base : Path.Join(_base, string.Join('/', parts));
+        return parts.Count == 0 ? _base! : Path.Join(_base, string.Join('/', parts));
     }
 
     private List<string> PartsOf(string name)

@@ -35,6 +35,18 @@ public sealed class LocalTargetTests : IDisposable
     }
 
     [Theory]
+    [InlineData("/srv/top", ".bashrc")]
+    [InlineData("/srv/top", ".ssh/authorized_keys")]
+    [InlineData("top", "./")]
+    [InlineData("/srv/top/", "topper")]
+    public async Task A_machine_does_not_choose_what_its_files_are_called_here(string source, string name)
+    {
+        var archive = new MemoryStream(Archive(name.EndsWith('/') ? [Folder(name), Plain(name + ".bashrc", "x")] : [Plain(name, "x")]));
+        await Assert.ThrowsAsync<CliException>(() => new LocalTarget(Target, source).UnpackAsync(archive, TestContext.Current.CancellationToken));
+        Assert.Empty(Directory.EnumerateFileSystemEntries(Target));
+    }
+
+    [Theory]
     [InlineData('x')]
     [InlineData('g')]
     [InlineData('L')]
@@ -51,7 +63,7 @@ public sealed class LocalTargetTests : IDisposable
         Encoding.ASCII.GetBytes($"{Convert.ToString(header.Sum(value => value), 8).PadLeft(6, '0')}\0").CopyTo(header, 148);
         // Of what the header announces, far more is there than may be asked for.
         await using var archive = new MemoryStream([.. header, .. new byte[8 << 20]]);
-        var error = await Assert.ThrowsAsync<CliException>(() => new LocalTarget(Target).UnpackAsync(archive, TestContext.Current.CancellationToken));
+        var error = await Assert.ThrowsAsync<CliException>(() => new LocalTarget(Target, "/srv/top").UnpackAsync(archive, TestContext.Current.CancellationToken));
         Assert.Contains("a header of over 1048576 bytes", error.Message);
         Assert.InRange(archive.Position, 1, 1 << 20);
     }
@@ -109,7 +121,7 @@ public sealed class LocalTargetTests : IDisposable
         var whole = Archive(Folder("top"), Plain("top/a", new string('x', 5000)));
         foreach (var bytes in (byte[][])[whole[..2000], Encoding.ASCII.GetBytes(new string('?', 1024)), []])
         {
-            var error = await Assert.ThrowsAsync<CliException>(() => new LocalTarget(Target).UnpackAsync(new MemoryStream(bytes), CancellationToken.None));
+            var error = await Assert.ThrowsAsync<CliException>(() => new LocalTarget(Target, "/srv/top").UnpackAsync(new MemoryStream(bytes), CancellationToken.None));
             Assert.DoesNotContain('\n', error.Line);
         }
     }
@@ -147,7 +159,7 @@ public sealed class LocalTargetTests : IDisposable
     private Task<IReadOnlyList<string>> UnpackAsync(params TarEntry[] entries) => UnpackToAsync(Target, entries);
 
     private static Task<IReadOnlyList<string>> UnpackToAsync(string target, params TarEntry[] entries) =>
-        new LocalTarget(target).UnpackAsync(new MemoryStream(Archive(entries)), TestContext.Current.CancellationToken);
+        new LocalTarget(target, entries[0].Name.StartsWith('.') ? "/srv/." : "/srv/top").UnpackAsync(new MemoryStream(Archive(entries)), TestContext.Current.CancellationToken);
 
     private void AssertUntouched()
     {
