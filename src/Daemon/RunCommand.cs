@@ -42,7 +42,7 @@ internal static class RunCommand
             Directory.CreateDirectory(options.DataDirectory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
             using var slot = await HostSlot.ClaimAsync(
                 new HostSlotOptions { DataDirectory = options.DataDirectory }, TimeProvider.System, CancellationToken.None);
-            await slot.SweepOthersAsync(TimeProvider.System, DeadSlot.ClearAsync);
+            await SweepAsync(slot);
             await ServeAsync(options, slot, stop);
             return 0;
         }
@@ -50,6 +50,19 @@ internal static class RunCommand
                                       or UnauthorizedAccessException or ArgumentException)
         {
             return Refuse($"raveld run: {e.Message}", 1);
+        }
+    }
+
+    /// <summary>What other daemons left is not this one's trouble: what cannot be cleared now is, at the next start.</summary>
+    private static async Task SweepAsync(HostSlot slot)
+    {
+        try
+        {
+            await slot.SweepOthersAsync(TimeProvider.System, DeadSlot.ClearAsync);
+        }
+        catch (Exception e) when (e is HostSlotException or IOException or UnauthorizedAccessException)
+        {
+            Console.Error.WriteLine($"raveld run: what killed daemons left stays for now: {e.Message}");
         }
     }
 

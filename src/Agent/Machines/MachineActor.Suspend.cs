@@ -51,10 +51,11 @@ internal sealed partial class MachineActor
             }
             Directory.CreateDirectory(_node.Services.MemoryDirectory);
             RemoveMemory(instance.Id);
+            // From here on whoever goes back has to let it go on: it may stand still since before this agent began.
+            _resources.IsPaused = true;
             // A VM that was saved already, for an agent that did not live to note it, has to run before it can be saved again.
             if (!isOurs)
                 await vmm.ResumeAsync(cancellationToken);
-            _resources.IsPaused = true;
             await vmm.PauseAsync(cancellationToken);
             memory = await vmm.SnapshotAsync(directory, cancellationToken);
         }

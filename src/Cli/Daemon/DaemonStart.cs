@@ -87,6 +87,7 @@ internal sealed class DaemonStart : IDisposable
             await GiveUpAsync();
             throw;
         }
+        await GiveUpAsync();
         throw new CliException("raveld", $"does not answer after {Patience.TotalSeconds:0} s", $"see {LogPath}");
     }
 

@@ -5,7 +5,6 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Http.HttpResults;
-using Microsoft.AspNetCore.Http.Metadata;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 using Ravel.Contracts.Api;
@@ -33,7 +32,7 @@ internal static class ArchiveEndpoints
             .Produces(StatusCodes.Status200OK, contentType: ContentType)
             .WithSummary("A file or tree of a running machine as a tar archive.");
         machine.MapPut("/archive", WriteAsync)
-            .WithMetadata(new UnlimitedBody())
+            .WithMetadata(NodeUpload.AnyLength)
             .Accepts<Stream>(ContentType)
             .WithSummary("Unpack a tar archive in a running machine: into a directory, or (with ?top=) where cp would put it.");
     }
@@ -106,6 +105,13 @@ internal static class ArchiveEndpoints
             await feeding;
             throw;
         }
+        catch (RpcException)
+        {
+            // Refused. The rest of the body is still being read, and nobody else may touch it before.
+            await feeding;
+            throw;
+        }
+        await feeding;
         throw Lost();
     }
 
@@ -187,10 +193,5 @@ internal static class ArchiveEndpoints
         if (string.IsNullOrEmpty(path) || path.Length > MaxPath || path.Contains('\0', StringComparison.Ordinal))
             throw ProblemException.Invalid($"path must name a file or directory of the machine, in at most {MaxPath} characters.");
         return path[0] == '/' ? path : "/" + path;
-    }
-
-    private sealed class UnlimitedBody : IRequestSizeLimitMetadata
-    {
-        public long? MaxRequestBodySize => null;
     }
 }

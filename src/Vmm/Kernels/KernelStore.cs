@@ -84,6 +84,9 @@ internal sealed class KernelStore
     public void Commit(string temporary, StoredKernel kernel)
     {
         WriteDescription(temporary, kernel);
+        // One that is damaged is not listed, and in the way.
+        if (Directory.Exists(PathOf(kernel.Digest)))
+            Directory.Delete(MoveAway(kernel.Digest), recursive: true);
         Directory.Move(temporary, PathOf(kernel.Digest));
         _kernels[kernel.Digest] = kernel;
     }
@@ -97,8 +100,7 @@ internal sealed class KernelStore
 
     public void Remove(string digest)
     {
-        var gone = Path.Combine(_directory, $"{TemporaryPrefix}gone-{Interlocked.Increment(ref _temporaries)}");
-        Directory.Move(PathOf(digest), gone);
+        var gone = MoveAway(digest);
         _kernels.Remove(digest);
         Directory.Delete(gone, recursive: true);
     }
@@ -119,6 +121,13 @@ internal sealed class KernelStore
 
     private static GuestKernel Guest(string directory) =>
         KernelCatalog.FromDirectory(directory) ?? throw new KernelException(ProblemCodes.KernelInvalid, "There is no kernel in it.");
+
+    private string MoveAway(string digest)
+    {
+        var gone = Path.Combine(_directory, $"{TemporaryPrefix}gone-{Interlocked.Increment(ref _temporaries)}");
+        Directory.Move(PathOf(digest), gone);
+        return gone;
+    }
 
     private string? ReadDefault()
     {

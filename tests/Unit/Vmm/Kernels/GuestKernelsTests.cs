@@ -188,6 +188,8 @@ public sealed class GuestKernelsTests : IDisposable
         Reopen();
         Assert.Empty(Leftovers());
         Assert.Equal(["6.1.0-9", "other"], (await _kernels.ListAsync(None)).Select(kernel => kernel.Name));
+        Assert.Equal(added.Digest, (await AddAsync(KernelBytes.Elf("6.9"), "mine")).Digest);
+        Assert.Empty(Leftovers());
     }
 
     private static async Task RefusedAsync(string code, Func<Task> act) =>
