@@ -13,27 +13,11 @@ public sealed class RegistryMirrorTests : IAsyncLifetime
 
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
 
-    public async ValueTask InitializeAsync()
-    {
-        // Several layers: they are under way at once, and what happens to one must not be taken for another's.
-        var builder = new LayoutBuilder(Directory.CreateDirectory(Path.Combine(_directory, "layout")).FullName);
-        for (var i = 0; i < 4; i++)
-        {
-            var noise = new byte[1_000_000];
-            new Random(i).NextBytes(noise);
-            builder.Layer(new TarBuilder().Entry('0', TarBuilder.Latin1($"noise{i}"), content: noise).ToArray());
-        }
-        var layout = builder.Build();
-        _first = await FaultyRegistry.StartAsync(layout);
-        _second = await FaultyRegistry.StartAsync(layout);
-        _registry = await FaultyRegistry.StartAsync(layout);
-    }
+    public async ValueTask InitializeAsync() => await StartAsync(layers: 1);
 
     public async ValueTask DisposeAsync()
     {
-        await _first.DisposeAsync();
-        await _second.DisposeAsync();
-        await _registry.DisposeAsync();
+        await StopAsync();
         Directory.Delete(_directory, recursive: true);
     }
 
@@ -96,6 +80,24 @@ public sealed class RegistryMirrorTests : IAsyncLifetime
         };
         Assert.Equal([_first.Host, _second.Host], await PullAsync());
         Assert.Contains(_second.Requests, request => request.Range == "bytes=500000-");
+    }
+
+    [Fact]
+    public async Task Layers_that_stall_at_one_mirror_all_go_on_at_the_next()
+    {
+        await StopAsync();
+        await StartAsync(layers: 4);
+        _first.Fault = async (context, _) =>
+        {
+            if (!Blob(context) || _first.Blob(context.Request.Path!).Length < 100_000)
+                return false;
+            await context.Response.Body.WriteAsync(_first.Blob(context.Request.Path!).AsMemory(0, 500_000));
+            await context.Response.Body.FlushAsync();
+            await Task.Delay(Timeout.Infinite, context.RequestAborted);
+            return true;
+        };
+        Assert.Equal([_first.Host, _second.Host], await PullAsync(TimeSpan.FromSeconds(3)));
+        Assert.Empty(_registry.Requests);
     }
 
     [Fact]
@@ -163,7 +165,7 @@ public sealed class RegistryMirrorTests : IAsyncLifetime
         _first.Fault = Status(503);
         _second.Fault = Status(403);
         _registry.Fault = Status(404);
-        var error = await Assert.ThrowsAsync<ImageException>(PullAsync);
+        var error = await Assert.ThrowsAsync<ImageException>(() => PullAsync());
         Assert.Equal("image-not-found", error.Code);
         Assert.Contains($"{_registry.Host} has no {_registry.Host}/team/app:1", error.Message);
         Assert.Contains($"{_first.Host} did not give", error.Message);
@@ -189,6 +191,28 @@ public sealed class RegistryMirrorTests : IAsyncLifetime
         Assert.All(_registry.Requests.Skip(1), request => Assert.Equal(Basic("registry"), request.Authorization));
     }
 
+    private async Task StartAsync(int layers)
+    {
+        var builder = new LayoutBuilder(Directory.CreateDirectory(Path.Combine(_directory, $"layout-{layers}")).FullName);
+        for (var i = 0; i < layers; i++)
+        {
+            var noise = new byte[1_000_000];
+            new Random(i + 3).NextBytes(noise);
+            builder.Layer(new TarBuilder().Entry('0', TarBuilder.Latin1($"noise{i}"), content: noise).ToArray());
+        }
+        var layout = builder.Build();
+        _first = await FaultyRegistry.StartAsync(layout);
+        _second = await FaultyRegistry.StartAsync(layout);
+        _registry = await FaultyRegistry.StartAsync(layout);
+    }
+
+    private async Task StopAsync()
+    {
+        await _first.DisposeAsync();
+        await _second.DisposeAsync();
+        await _registry.DisposeAsync();
+    }
+
     private static string Basic(string user) => $"Basic {Convert.ToBase64String(System.Text.Encoding.UTF8.GetBytes($"{user}:p"))}";
 
     private static bool Blob(Microsoft.AspNetCore.Http.HttpContext context) => context.Request.Path.Value!.Contains("/blobs/", StringComparison.Ordinal);
@@ -202,7 +226,7 @@ public sealed class RegistryMirrorTests : IAsyncLifetime
     }
 
     /// <returns>Who gave the image, in order.</returns>
-    private async Task<List<string>> PullAsync()
+    private async Task<List<string>> PullAsync(TimeSpan? stallTimeout = null)
     {
         var config = Path.Combine(_directory, "config.json");
         await File.WriteAllTextAsync(
@@ -219,7 +243,11 @@ public sealed class RegistryMirrorTests : IAsyncLifetime
             {
                 DataDirectory = Directory.CreateDirectory(Path.Combine(_directory, "data")).FullName,
                 // A second pause would be seen: the mirrors of these tests are left without one.
-                Registry = RegistryFile.Load(settings) with { FirstRetryDelay = TimeSpan.FromMilliseconds(1), MaxRetryDelay = TimeSpan.FromMilliseconds(10) },
+                Registry = RegistryFile.Load(settings) with
+                {
+                    FirstRetryDelay = TimeSpan.FromMilliseconds(1), MaxRetryDelay = TimeSpan.FromMilliseconds(10),
+                    StallTimeout = stallTimeout ?? new RegistryOptions().StallTimeout,
+                },
             },
             TimeProvider.System, Cancellation);
         var givers = new Givers();
