@@ -15,7 +15,11 @@ internal abstract record InstanceEvent
     internal sealed record StepDone(WorkflowPosition? Next, StartFacts Facts) : InstanceEvent;
 
     /// <summary>The start failed or was cancelled at <paramref name="Next"/>.</summary>
-    internal sealed record StartFailed(WorkflowPosition Next, StartFacts Facts, InstanceProblem? Problem) : InstanceEvent;
+    internal sealed record StartFailed(WorkflowPosition Next, StartFacts Facts, InstanceProblem? Problem) : InstanceEvent
+    {
+        /// <summary>The VMM does not take the saved memory, now and later.</summary>
+        public bool IsMemoryRefused { get; init; }
+    }
 
     /// <summary>A step was undone; <paramref name="Next"/> is null when nothing of the instance is left.</summary>
     internal sealed record StepUndone(WorkflowPosition? Next) : InstanceEvent;

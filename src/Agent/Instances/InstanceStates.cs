@@ -182,13 +182,14 @@ internal static class InstanceStates
     {
         if (instance.State != InstanceState.Starting)
             return Nothing(machine);
+        var (failed, reports) = SuspendRules.AfterFailedStart(instance, e);
         return Change(
             machine,
-            SuspendRules.AfterFailedStart(instance, e) with { State = InstanceState.Releasing, Position = e.Next },
+            failed with { State = InstanceState.Releasing, Position = e.Next },
             context,
             // The workflow goes on by itself: it has only turned around.
             [],
-            []);
+            reports);
     }
 
     private static Decision OnStepUndone(MachineRecord machine, InstanceRecord instance, InstanceEvent.StepUndone e, DecisionContext context)

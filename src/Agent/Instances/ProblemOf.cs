@@ -21,12 +21,15 @@ internal static class ProblemOf
         ImageException e => new InstanceProblem(e.Code, e.Message),
         NetworkException e => new InstanceProblem(e.Code, e.Message),
         KernelException e => new InstanceProblem(e.Code, e.Message),
+        VmmException { InnerException: IOException inner } e when IsFull(inner) => Full(e),
         VmmException e => new InstanceProblem(ProblemCodes.VmmFailed, e.Message),
-        IOException e when IsFull(e) => new InstanceProblem(ProblemCodes.DiskFull, $"The node's disk is full: {e.Message}"),
+        IOException e when IsFull(e) => Full(e),
         CommandException e when e.Message.Contains("No space left", StringComparison.Ordinal) =>
-            new InstanceProblem(ProblemCodes.DiskFull, $"The node's disk is full: {e.Message}"),
+            Full(e),
         _ => new InstanceProblem(ProblemCodes.Internal, exception.Message),
     };
 
-    public static bool IsFull(IOException e) => (e.HResult & 0xffff) is NoSpace or QuotaExceeded;
+    private static bool IsFull(IOException e) => (e.HResult & 0xffff) is NoSpace or QuotaExceeded;
+
+    private static InstanceProblem Full(Exception e) => new(ProblemCodes.DiskFull, $"The node's disk is full: {e.Message}");
 }

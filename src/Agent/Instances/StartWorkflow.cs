@@ -13,12 +13,12 @@ namespace Ravel.Agent.Instances;
 /// <summary>
 /// How an instance comes to be, and is taken down again:
 /// <list type="number">
-/// <item><c>image</c>: the rootfs is in the store, and leased. Undo: the lease is given back.</item>
-/// <item><c>disk</c>: the machine has a writable disk for that image, and its volumes are its own. Undo: the volumes are let go; the disk is
-/// the machine's and stays.</item>
+/// <item><c>image</c>: the rootfs is in the store, and leased.</item>
+/// <item><c>disk</c>: the machine has a writable disk for that image, which is the machine's and stays, and its volumes are its own.</item>
 /// <item><c>network</c>: tap, route and rules. Undo: removed.</item>
 /// <item><c>launch</c>: the VMM runs. Undo: it is killed and everything of it removed.</item>
 /// </list>
+/// Lease and volumes are not undone here: they are let go of with the commit that ends the instance (<c>MachineActor.ReleaseHolds</c>).
 /// </summary>
 internal sealed class StartWorkflow
 {
@@ -46,8 +46,8 @@ internal sealed class StartWorkflow
         _resources = resources;
         _machine = machine;
         Steps = new Workflow<StartContext>(
-            new WorkflowStep<StartContext>(Image, EnsureImageAsync, ReleaseImageAsync),
-            new WorkflowStep<StartContext>(Disk, EnsureDiskAsync, ReleaseVolumesAsync),
+            new WorkflowStep<StartContext>(Image, EnsureImageAsync, NothingToUndo),
+            new WorkflowStep<StartContext>(Disk, EnsureDiskAsync, NothingToUndo),
             new WorkflowStep<StartContext>(Network, AttachAsync, DetachAsync),
             new WorkflowStep<StartContext>(Launch, LaunchAsync, DestroyVmmAsync));
     }
@@ -95,15 +95,6 @@ internal sealed class StartWorkflow
         return context with { Facts = context.Facts with { ImageDigest = lease.Image.ManifestDigest } };
     }
 
-    private Task ReleaseImageAsync(StartContext context)
-    {
-        if (context.Facts.Memory is not null)
-            return Task.CompletedTask;
-        _resources.Lease?.Dispose();
-        _resources.Lease = null;
-        return Task.CompletedTask;
-    }
-
     private async Task<StartContext> EnsureDiskAsync(StartContext context, CancellationToken cancellationToken)
     {
         await _services.Volumes.HoldAsync(context.Machine, VolumesOf(context.Spec));
@@ -117,14 +108,6 @@ internal sealed class StartWorkflow
         else
             wanted = context.Disk;
         return context with { Disk = wanted, Facts = context.Facts with { Disk = wanted } };
-    }
-
-    /// <summary>Saved memory holds what has not been written to the volumes yet: they stay with it.</summary>
-    private Task ReleaseVolumesAsync(StartContext context)
-    {
-        if (context.Facts.Memory is null)
-            _services.Volumes.Release(context.Machine);
-        return Task.CompletedTask;
     }
 
     public static IEnumerable<VolumeId> VolumesOf(MachineSpec spec) => spec.Mounts.Select(mount => VolumeId.Parse(mount.VolumeId));
@@ -190,6 +173,8 @@ internal sealed class StartWorkflow
             },
         };
     }
+
+    private static Task NothingToUndo(StartContext context) => Task.CompletedTask;
 
     private static ImageException Gone(StartContext context) =>
         new(ProblemCodes.ImageNotFound, $"The image {context.Spec.Image} is no longer in the store; pull it again.");

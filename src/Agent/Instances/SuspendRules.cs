@@ -6,6 +6,9 @@ namespace Ravel.Agent.Instances;
 /// <summary>How an instance is put aside with its memory, and goes on from there.</summary>
 internal static class SuspendRules
 {
+    /// <summary>The report of a suspended machine that begins anew, because no VMM takes its memory.</summary>
+    public const string MemoryLost = "memory-lost";
+
     /// <summary>The server wants the machine suspended.</summary>
     public static Decision OnWanted(MachineRecord machine, DecisionContext context)
     {
@@ -94,15 +97,23 @@ internal static class SuspendRules
         instance.Facts.Memory is null ? instance : instance with { Facts = instance.Facts with { Memory = null } };
 
     /// <summary>
-    /// A VMM that does not take the memory will not take it the next time: the machine starts anew without it, as after a power cut.
-    /// Whatever else failed leaves the memory for the next try.
+    /// A VMM that does not take the memory will not take it the next time: the machine starts anew without it, as after a power cut, and
+    /// an event says so. Whatever else failed leaves the memory for the next try.
     /// </summary>
-    public static InstanceRecord AfterFailedStart(InstanceRecord instance, InstanceEvent.StartFailed e)
+    /// <returns>The instance that is taken down, and what is to be reported of it.</returns>
+    public static (InstanceRecord Instance, IReadOnlyList<string> Reports) AfterFailedStart(InstanceRecord instance, InstanceEvent.StartFailed e)
     {
         instance = instance with { Facts = e.Facts, Problem = instance.IsStopRequested ? null : e.Problem };
-        return instance is { Facts.Memory: not null, IsStopRequested: false } && e.Next.Step == StartWorkflow.Launch
-            ? WithoutMemory(instance) with { IsInterrupted = true, Problem = null }
-            : instance;
+        if (instance.Facts.Memory is null || !e.IsMemoryRefused)
+            return (instance, []);
+        instance = WithoutMemory(instance) with
+        {
+            IsInterrupted = instance.IsInterrupted || !instance.IsStopRequested,
+            Problem = instance.Problem is { } problem
+                ? problem with { Message = $"The machine begins anew, without its saved memory: {problem.Message}" }
+                : null,
+        };
+        return (instance, [MemoryLost]);
     }
 
     private static Decision Begin(MachineRecord machine, InstanceRecord instance, DecisionContext context) =>

@@ -6,6 +6,7 @@ using Ravel.Contracts.Api;
 using Ravel.Contracts.Link;
 using Ravel.Durable;
 using Ravel.Durable.Workflows;
+using Ravel.Vmm;
 
 namespace Ravel.Agent.Machines;
 
@@ -27,12 +28,13 @@ internal sealed partial class MachineActor
     {
         if (_record is not { } machine)
             return;
-        // After the workflow's first step the image is in use, whatever comes next.
-        if (machine.Instance is { Facts.ImageDigest: { } digest, State: not (InstanceState.Ended or InstanceState.Destroying or InstanceState.Waiting) })
-            _resources.Lease = TryLease(digest);
         // Nobody else has asked yet.
-        if (machine.Instance is { State: not (InstanceState.Ended or InstanceState.Destroying or InstanceState.Waiting) } holder)
-            await HoldVolumesAsync(holder);
+        if (machine.Instance is { } instance && IsHolding(instance))
+        {
+            if (instance.Facts.ImageDigest is { } digest)
+                _resources.Lease = TryLease(digest);
+            await HoldVolumesAsync(instance);
+        }
         SetTimer();
         await DoAsync(InstanceStates.Resume(machine));
     }
@@ -106,6 +108,9 @@ internal sealed partial class MachineActor
                     var hasTurned = !isUndoing && progress.Next is { Direction: WorkflowDirection.Undo };
                     var happened = hasTurned
                         ? new InstanceEvent.StartFailed(progress.Next!.Value, progress.Context.Facts, ExplainFailure(progress.Failure!))
+                        {
+                            IsMemoryRefused = progress.Failure is VmRestoreException,
+                        }
                         : isUndoing
                             ? new InstanceEvent.StepUndone(progress.Next)
                             : (InstanceEvent)new InstanceEvent.StepDone(progress.Next, progress.Context.Facts);

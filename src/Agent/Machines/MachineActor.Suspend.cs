@@ -111,13 +111,23 @@ internal sealed partial class MachineActor
         if (before is not { Facts.Memory: not null } || (after?.Id == before.Id && after.Facts.Memory is not null))
             return;
         RemoveMemory(before.Id);
-        if (after?.State is null or InstanceState.Ended or InstanceState.Destroying)
-        {
-            _resources.Lease?.Dispose();
-            _resources.Lease = null;
-            _node.Services.Volumes.Release(Id);
-        }
     }
+
+    /// <summary>
+    /// The one place where image and volumes are let go of: with the commit after which the instance that had them has no more use for
+    /// them. An instance that is put aside keeps them: its memory holds what has not been written to them yet.
+    /// </summary>
+    private void ReleaseHolds(InstanceRecord? before, InstanceRecord? after)
+    {
+        if (after is not null && after.Id == before?.Id && IsHolding(after))
+            return;
+        _resources.Lease?.Dispose();
+        _resources.Lease = null;
+        _node.Services.Volumes.Release(Id);
+    }
+
+    private static bool IsHolding(InstanceRecord instance) =>
+        instance.State is not (InstanceState.Ended or InstanceState.Waiting or InstanceState.Destroying);
 
     private async Task HoldVolumesAsync(InstanceRecord instance)
     {

@@ -86,6 +86,7 @@ internal sealed partial class MachineActor : IGuestObserver, IAsyncDisposable
         var previous = _record;
         _record = decision.Next;
         DropMemory(previous?.Instance, decision.Next?.Instance);
+        ReleaseHolds(previous?.Instance, decision.Next?.Instance);
         if (decision.Reports.Count > 0)
             _node.Outbox.Appended();
         SetTimer();

@@ -45,6 +45,8 @@ public sealed class FakeVmmDriver : IVmmDriver
         var faults = Faults(spec);
         if (faults.LaunchHangs)
             await Task.Delay(Timeout.Infinite, cancellationToken).ConfigureAwait(false);
+        if (faults.RestoreFailure is not null && spec.Restore is not null)
+            throw new VmRestoreException($"fake VMM {spec.Id}: {faults.RestoreFailure}");
         if (faults.LaunchFailure is not null)
             throw new VmmException($"fake VMM {spec.Id}: {faults.LaunchFailure}");
         foreach (var path in spec.Drives.Select(drive => drive.Path))
@@ -121,7 +123,7 @@ public sealed class FakeVmmDriver : IVmmDriver
         }
         catch (Exception e) when (e is IOException or JsonException)
         {
-            throw new VmmException($"snapshot {snapshot.Directory} cannot be read: {e.Message}", e);
+            throw new VmRestoreException($"snapshot {snapshot.Directory} cannot be read: {e.Message}", e);
         }
     }
 }

@@ -6,6 +6,9 @@ public sealed record FakeVmmFaults
     /// <summary>The launch fails with these words.</summary>
     public string? LaunchFailure { get; init; }
 
+    /// <summary>Saved memory is refused with these words.</summary>
+    public string? RestoreFailure { get; init; }
+
     /// <summary>The launch returns only when cancelled.</summary>
     public bool LaunchHangs { get; init; }
 

@@ -119,7 +119,7 @@ internal sealed class FirecrackerApi : IDisposable
             var answer = await response.Content.ReadAsByteArrayAsync(deadline.Token).ConfigureAwait(false);
             if (response.IsSuccessStatusCode)
                 return answer;
-            throw new VmmException($"firecracker VM {_id} refused {method} {path} ({(int)response.StatusCode}): {ReadFault(answer)}");
+            throw new FirecrackerRefusalException($"firecracker VM {_id} refused {method} {path} ({(int)response.StatusCode}): {ReadFault(answer)}");
         }
         catch (HttpRequestException e)
         {
@@ -131,3 +131,6 @@ internal sealed class FirecrackerApi : IDisposable
         }
     }
 }
+
+/// <summary>Firecracker is well and said no.</summary>
+internal sealed class FirecrackerRefusalException(string message) : VmmException(message);

@@ -143,12 +143,12 @@ public sealed class FirecrackerDriver : IVmmDriver
         VmSpecRules.CheckSnapshot(snapshot, DriverName, version.ToString());
         var seal = SnapshotSeal.Read(snapshot.Directory);
         if (seal.Mismatch(spec) is { } words)
-            throw new VmmException($"snapshot {snapshot.Directory} cannot be restored: {words}");
+            throw new VmRestoreException($"snapshot {snapshot.Directory} cannot be restored: {words}");
         await Task.Run(() => seal.Verify(snapshot.Directory), cancellationToken).ConfigureAwait(false);
         var readable = await _host.SnapshotFormatAsync(cancellationToken).ConfigureAwait(false);
         var format = await _host.DescribeSnapshotAsync(Path.Combine(snapshot.Directory, VmFiles.SnapshotState), cancellationToken).ConfigureAwait(false);
         if (format != readable)
-            throw new VmmException($"snapshot {snapshot.Directory} has format {format}; this Firecracker reads {readable}");
+            throw new VmRestoreException($"snapshot {snapshot.Directory} has format {format}; this Firecracker reads {readable}");
     }
 
     private static async Task<string> PrepareKernelAsync(BootSource boot, Version version, CancellationToken cancellationToken)

@@ -59,7 +59,7 @@ internal sealed class FirecrackerLaunch(VmmOptions options, VmmProcessHost proce
             log?.Dispose();
             if (e is IOException or UnauthorizedAccessException or LinuxNetworkException)
                 throw new VmmException($"firecracker VM {spec.Id} could not be launched: {e.Message}", e);
-            if (e is VmmException && process is not null && process.Exited.IsCompleted && words.Length > 0)
+            if (e is VmmException and not VmRestoreException && process is not null && process.Exited.IsCompleted && words.Length > 0)
                 throw new VmmException($"{e.Message}; its last words: {words[Math.Max(0, words.Length - 1000)..]}", e);
             throw;
         }
@@ -84,7 +84,14 @@ internal sealed class FirecrackerLaunch(VmmOptions options, VmmProcessHost proce
     private async Task RestoreAsync(FirecrackerApi api, VmSnapshot snapshot, CancellationToken cancellationToken)
     {
         await ConfigureOutputAsync(api, cancellationToken).ConfigureAwait(false);
-        await api.PutAsync("/snapshot/load", FirecrackerConfiguration.Load(spec), FirecrackerJson.Default.SnapshotLoadBody, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            await api.PutAsync("/snapshot/load", FirecrackerConfiguration.Load(spec), FirecrackerJson.Default.SnapshotLoadBody, cancellationToken).ConfigureAwait(false);
+        }
+        catch (FirecrackerRefusalException e)
+        {
+            throw new VmRestoreException(e.Message, e);
+        }
         // The size of each drive is read anew from its file; its limits are those it was saved with.
         foreach (var drive in spec.Drives)
         {

@@ -57,7 +57,8 @@ internal sealed record SnapshotSeal(
         return seal;
     }
 
-    /// <exception cref="VmmException">There is none.</exception>
+    /// <exception cref="VmRestoreException">There is none.</exception>
+    /// <exception cref="VmmException">It cannot be read.</exception>
     public static SnapshotSeal Read(string directory)
     {
         try
@@ -65,13 +66,17 @@ internal sealed record SnapshotSeal(
             return JsonSerializer.Deserialize(File.ReadAllBytes(Path.Combine(directory, FileName)), FirecrackerJson.Default.SnapshotSeal)
                 ?? throw new JsonException("null");
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException)
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException or JsonException)
         {
-            throw new VmmException($"snapshot {directory} is incomplete and is not restored: {e.Message}", e);
+            throw new VmRestoreException($"snapshot {directory} is incomplete and is not restored: {e.Message}", e);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new VmmException($"snapshot {directory} cannot be read: {e.Message}", e);
         }
     }
 
-    /// <exception cref="VmmException">A file is not what was sealed.</exception>
+    /// <exception cref="VmRestoreException">A file is not what was sealed.</exception>
     public void Verify(string directory)
     {
         Check(Path.Combine(directory, VmFiles.SnapshotState), State);
@@ -80,10 +85,10 @@ internal sealed record SnapshotSeal(
         void Check(string path, SealedFile file)
         {
             if (!File.Exists(path))
-                throw new VmmException($"snapshot {directory} is incomplete and is not restored: {path} is not there");
+                throw new VmRestoreException($"snapshot {directory} is incomplete and is not restored: {path} is not there");
             var info = new FileInfo(path);
             if (info.Length != file.Length)
-                throw new VmmException($"snapshot {directory} is damaged and is not restored: {path} has {info.Length} bytes instead of {file.Length}");
+                throw new VmRestoreException($"snapshot {directory} is damaged and is not restored: {path} has {info.Length} bytes instead of {file.Length}");
             var key = (path, info.Length, info.LastWriteTimeUtc);
             if (!Verified.TryGetValue(key, out var hash))
             {
@@ -91,7 +96,7 @@ internal sealed record SnapshotSeal(
                 hash = Hash(handle, null);
             }
             if (hash != file.Hash)
-                throw new VmmException($"snapshot {directory} is damaged and is not restored: {path} is not what was saved");
+                throw new VmRestoreException($"snapshot {directory} is damaged and is not restored: {path} is not what was saved");
             // Bounded: what is forgotten is read again.
             if (Verified.Count >= 1024)
                 Verified.Clear();

@@ -29,6 +29,9 @@ public sealed partial class QemuDriver : IVmmDriver, IVmTemplates
         ConsoleFile, ConsoleFile + ".tmp",
     ];
 
+    /// <summary>QEMU's last words over a stream it cannot read (migration/migration.c); it ends with them.</summary>
+    private const string MemoryRefused = "load of migration failed";
+
     private static readonly TimeSpan RestorePoll = TimeSpan.FromMilliseconds(2);
 
     private readonly VmmOptions _options;
@@ -171,6 +174,8 @@ public sealed partial class QemuDriver : IVmmDriver, IVmTemplates
             // A QEMU that is on its way out says why on standard error.
             var words = await DescribeFailureAsync(process, e).ConfigureAwait(false);
             await DisposeAsync(vm, process).ConfigureAwait(false);
+            if (spec.Restore is not null && (e is VmRestoreException || words.Contains(MemoryRefused, StringComparison.Ordinal)))
+                throw new VmRestoreException($"qemu VM {spec.Id} does not take its saved memory: {words}", e);
             throw new VmmException($"qemu VM {spec.Id} could not be launched: {words}", e);
         }
         catch
@@ -232,6 +237,10 @@ public sealed partial class QemuDriver : IVmmDriver, IVmTemplates
         try
         {
             return path is null ? null : File.OpenHandle(path);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new VmRestoreException($"snapshot {path} is not there", e);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -65,6 +65,11 @@ internal static class QemuMigration
                 await MigrateAsync(monitor, socket, time, cancellationToken).ConfigureAwait(false);
                 return await copying.ConfigureAwait(false);
             }
+            catch (VmmException) when (copying.IsFaulted)
+            {
+                // QEMU only saw that nobody reads on; a file that could not be written says why.
+                return await copying.ConfigureAwait(false);
+            }
             finally
             {
                 await stopped.CancelAsync().ConfigureAwait(false);

@@ -16,7 +16,8 @@ internal sealed record SavedStream(long Bytes, string Sha256)
         file.Flush(flushToDisk: true);
     }
 
-    /// <exception cref="VmmException">The snapshot is not what was saved.</exception>
+    /// <exception cref="VmRestoreException">The snapshot is not what was saved.</exception>
+    /// <exception cref="VmmException">It cannot be read.</exception>
     public static async Task CheckAsync(string directory, CancellationToken cancellationToken)
     {
         var path = Path.Combine(directory, QemuDriver.SnapshotFile);
@@ -24,9 +25,13 @@ internal sealed record SavedStream(long Bytes, string Sha256)
         {
             var saved = JsonSerializer.Deserialize(await File.ReadAllBytesAsync(Path.Combine(directory, FileName), cancellationToken).ConfigureAwait(false), SavedStreamJson.Default.SavedStream);
             if (saved is null || await OfAsync(path, cancellationToken).ConfigureAwait(false) != saved)
-                throw new VmmException($"snapshot {path} is damaged: it is not what was saved");
+                throw new VmRestoreException($"snapshot {path} is damaged: it is not what was saved");
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException)
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException or JsonException)
+        {
+            throw new VmRestoreException($"snapshot {path} is not whole: {e.Message}", e);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new VmmException($"snapshot {path} cannot be read: {e.Message}", e);
         }

@@ -18,6 +18,7 @@ public interface IVmmDriver
     /// reported over <see cref="IVmm.ConnectGuestAsync"/>. On failure nothing is left behind.
     /// </summary>
     /// <exception cref="VmmException">The VMM refused or died; the message carries its own words.</exception>
+    /// <exception cref="VmRestoreException">The memory to restore is of no use to this VMM, now and later.</exception>
     Task<IVmm> LaunchAsync(VmSpec spec, CancellationToken cancellationToken);
 
     /// <summary>

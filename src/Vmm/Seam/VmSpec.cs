@@ -172,3 +172,20 @@ public sealed class VmmMismatchException : VmmException
     {
     }
 }
+
+/// <summary>
+/// Saved memory that this VMM does not take and will not take the next time either: another version's, or damaged. A launch that fails for
+/// any other reason is a plain <see cref="VmmException"/>, and leaves the memory of use.
+/// </summary>
+public sealed class VmRestoreException : VmmException
+{
+    public VmRestoreException(string message)
+        : base(message)
+    {
+    }
+
+    public VmRestoreException(string message, Exception inner)
+        : base(message, inner)
+    {
+    }
+}

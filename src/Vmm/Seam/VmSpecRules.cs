@@ -41,14 +41,14 @@ public static class VmSpecRules
         return DriveViolation(spec) ?? NetworkViolation(spec) ?? LimitViolation(spec);
     }
 
-    /// <exception cref="VmmException">The snapshot is another driver's, or another version's.</exception>
+    /// <exception cref="VmRestoreException">The snapshot is another driver's, or another version's.</exception>
     public static void CheckSnapshot(VmSnapshot snapshot, string driver, string version)
     {
         if (snapshot.Driver != driver)
-            throw new VmmException($"snapshot {snapshot.Directory} was made by {snapshot.Driver}; {driver} cannot read it");
+            throw new VmRestoreException($"snapshot {snapshot.Directory} was made by {snapshot.Driver}; {driver} cannot read it");
         if (snapshot.DriverVersion != version)
         {
-            throw new VmmException(
+            throw new VmRestoreException(
                 $"snapshot {snapshot.Directory} was made by {driver} {snapshot.DriverVersion}; {driver} {version} may not read it, so it is not tried");
         }
     }

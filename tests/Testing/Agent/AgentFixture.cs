@@ -74,6 +74,8 @@ internal sealed class AgentFixture : IAsyncDisposable
 
     public string JournalPath => Path.Combine(_root, "data", "agent", "journal.db");
 
+    private string VolumeDirectory => Path.Combine(_root, "data", "agent", "volumes");
+
     private string BootIdFile => Path.Combine(_root, "boot_id");
 
     public AgentOptions Options => new()
@@ -111,6 +113,19 @@ internal sealed class AgentFixture : IAsyncDisposable
         await Agent.StartAsync(CancellationToken.None);
         return this;
     }
+
+    /// <summary>A volume without a file system; no guest looks at it. Before the agent starts.</summary>
+    public VolumeId AddVolume()
+    {
+        var volume = VolumeId.New();
+        Directory.CreateDirectory(VolumeDirectory);
+        using var file = File.Create(Path.Combine(VolumeDirectory, volume.Value + ".ext4"));
+        file.SetLength(16 << 20);
+        return volume;
+    }
+
+    /// <summary>Whose instance has a volume.</summary>
+    public MachineId? HolderOf(VolumeId volume) => Agent.Volumes.List().Single(v => v.Id == volume).Holder;
 
     /// <summary>Ends the agent as SIGKILL does, and starts another on the same host.</summary>
     public async Task KillAndRestartAsync()
@@ -209,6 +224,20 @@ internal sealed class AgentFixture : IAsyncDisposable
         var sink = new CollectingWriter<LogEntry>();
         await Service.ReadLogs(request, sink, FakeCall.Context());
         return sink.Items;
+    }
+
+    /// <summary>The events behind those that were acknowledged, up to the one that is waited for.</summary>
+    public async Task<List<NodeEvent>> EventsAsync(ulong acknowledged = 0, Func<NodeEvent, bool>? until = null)
+    {
+        using var watching = new CancellationTokenSource(Patience);
+        var sink = new CollectingWriter<NodeEvent>();
+        Abandon(Service.WatchEvents(new WatchEventsRequest { Acknowledged = acknowledged }, sink, FakeCall.Context(watching.Token)));
+        var events = new List<NodeEvent>();
+        do
+            events.Add(await sink.Stream.ReadAsync(watching.Token));
+        while (until is not null && !until(events[^1]));
+        await watching.CancelAsync();
+        return events;
     }
 
     /// <summary>What was under way with an agent that was killed ends as it may.</summary>

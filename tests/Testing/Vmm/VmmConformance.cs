@@ -188,7 +188,7 @@ public abstract class VmmConformance : IAsyncLifetime
         Assert.Equal("restored\n", output);
 
         var foreign = Harness.NewSpec() with { Restore = snapshot with { Driver = "another" } };
-        await Assert.ThrowsAsync<VmmException>(() => Harness.Driver.LaunchAsync(foreign, Harness.Deadline));
+        await Assert.ThrowsAsync<VmRestoreException>(() => Harness.Driver.LaunchAsync(foreign, Harness.Deadline));
         Assert.Empty(Harness.Leftovers(foreign));
     }
 

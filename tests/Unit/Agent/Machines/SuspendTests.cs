@@ -94,12 +94,35 @@ public sealed class SuspendTests : IAsyncLifetime
         var spec = AgentFixture.Spec("sh", "-c", "print one; sleep");
         var machine = await SuspendedAsync(spec);
         var instance = _host.Status(machine)!.InstanceId;
-        _host.Driver.Faults = vm => vm.Restore is null ? new FakeVmmFaults() : new FakeVmmFaults { LaunchFailure = "unknown version" };
+        _host.Driver.Faults = vm => vm.Restore is null ? new FakeVmmFaults() : new FakeVmmFaults { RestoreFailure = "unknown version" };
         await _host.PutAsync(machine, 3, DesiredState.Started, spec);
         var status = await _host.UntilAsync(machine, MachineState.Started);
         Assert.NotEqual(instance, status.InstanceId);
+        Assert.Null(status.Problem);
         await LogsAsync(machine, "one\none\n");
         Assert.Empty(Directory.EnumerateFileSystemEntries(MemoryDirectory));
+        var lost = (await _host.EventsAsync(until: e => e.Type == "start" && e.Status.Generation == 3)).Single(e => e.Type == "memory-lost");
+        Assert.Equal("vmm-failed", lost.Status.Problem.Code);
+        Assert.Contains("without its saved memory", lost.Status.Problem.Message, StringComparison.Ordinal);
+        Assert.Contains("unknown version", lost.Status.Problem.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_launch_that_fails_for_another_reason_leaves_the_memory_for_the_next_try()
+    {
+        const string Reason = "the host has no memory left";
+        var machine = await SuspendedAsync();
+        var instance = _host.Status(machine)!.InstanceId;
+        _host.Driver.Faults = _ => new FakeVmmFaults { LaunchFailure = Reason };
+        await _host.PutAsync(machine, 3, DesiredState.Started, Spec());
+        var failed = await _host.UntilAsync(machine, MachineState.Failed);
+        Assert.Contains(Reason, failed.Problem.Message, StringComparison.Ordinal);
+        Assert.Single(Directory.EnumerateFileSystemEntries(MemoryDirectory));
+
+        _host.Driver.Faults = _ => new FakeVmmFaults();
+        await _host.PutAsync(machine, 4, DesiredState.Started, Spec());
+        Assert.Equal(instance, (await _host.UntilAsync(machine, MachineState.Started)).InstanceId);
+        await LogsAsync(machine, "one\ntwo\n");
     }
 
     [Fact]

@@ -120,27 +120,14 @@ public sealed class AdoptionTests : IAsyncDisposable
         await _host.PutAsync(machine, 1, DesiredState.Started, AgentFixture.Spec("exit", "0"));
         await _host.UntilAsync(machine, MachineState.Stopped);
         await _host.KillAndRestartAsync();
-        var events = await EventsAsync(0, count: 4);
+        var events = await _host.EventsAsync(until: e => e.Type == "stop");
         Assert.Equal(["launch", "start", "exit", "stop"], events.Select(e => e.Type));
         Assert.Equal([1UL, 2, 3, 4], events.Select(e => e.Sequence));
 
         await _host.PutAsync(machine, 2, DesiredState.Destroyed);
         await _host.UntilAsync(machine, MachineState.Destroyed);
-        Assert.Equal((5UL, "destroy", MachineState.Destroyed), Last(await EventsAsync(4, count: 1)));
+        Assert.Equal((5UL, "destroy", MachineState.Destroyed), Last(await _host.EventsAsync(4, e => e.Type == "destroy")));
 
         static (ulong, string, MachineState) Last(List<NodeEvent> events) => (events[^1].Sequence, events[^1].Type, events[^1].Status.State);
-    }
-
-    private async Task<List<NodeEvent>> EventsAsync(ulong acknowledged, int count)
-    {
-        using var watching = new CancellationTokenSource(TimeSpan.FromSeconds(30));
-        var sink = new CollectingWriter<NodeEvent>();
-        var watch = _host.Service.WatchEvents(new WatchEventsRequest { Acknowledged = acknowledged }, sink, FakeCall.Context(watching.Token));
-        var events = new List<NodeEvent>();
-        while (events.Count < count)
-            events.Add(await sink.Stream.ReadAsync(watching.Token));
-        await watching.CancelAsync();
-        await Assert.ThrowsAsync<Grpc.Core.RpcException>(() => watch);
-        return events;
     }
 }
