@@ -61,10 +61,6 @@ internal sealed partial class NodeService
                 var (reference, choice) = await ReceiveAsync(requestStream, path, context.CancellationToken);
                 return ToImage(await _agent.Images.ImportAsync(path, choice, reference, context.CancellationToken));
             }
-            catch (IOException e) when (ProblemOf.IsFull(e))
-            {
-                throw new InstanceException(ProblemCodes.DiskFull, $"The node's disk is full: {e.Message}");
-            }
             finally
             {
                 File.Delete(path);

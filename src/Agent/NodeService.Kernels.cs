@@ -32,15 +32,8 @@ internal sealed partial class NodeService
         if (!await requestStream.MoveNext(context.CancellationToken))
             throw Machines.SpecRules.Invalid("there is no kernel in this call");
         var name = requestStream.Current.Name;
-        try
-        {
-            var content = DataOf(requestStream, _agent.Options.MaxKernelBytes, context.CancellationToken);
-            return ToKernel(await _agent.Options.Kernels.AddAsync(content, name.Length == 0 ? null : name, context.CancellationToken));
-        }
-        catch (IOException e) when (ProblemOf.IsFull(e))
-        {
-            throw new InstanceException(ProblemCodes.DiskFull, $"The node's disk is full: {e.Message}");
-        }
+        var content = DataOf(requestStream, _agent.Options.MaxKernelBytes, context.CancellationToken);
+        return ToKernel(await _agent.Options.Kernels.AddAsync(content, name.Length == 0 ? null : name, context.CancellationToken));
     });
 
     public override Task BuildKernel(BuildKernelRequest request, IServerStreamWriter<BuildKernelProgress> responseStream, ServerCallContext context) =>
