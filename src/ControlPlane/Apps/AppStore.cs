@@ -59,7 +59,7 @@ internal sealed class AppStore(Database database, TimeProvider time)
                 }
                 var volumes = await db.Volumes.CountAsync(v => v.AppId == row.Id, cancellationToken);
                 if (volumes > 0)
-                    throw new ProblemException(ProblemCodes.AppNotEmpty, $"App '{name}' still has {volumes} volumes or snapshots; delete them first.");
+                    throw new ProblemException(ProblemCodes.AppNotEmpty, $"App '{name}' still has {volumes} volumes or snapshots; delete them first (GET /v1/apps/{name}/volumes?include_snapshots=true lists them).");
                 db.Apps.Remove(row);
             },
             cancellationToken);

@@ -28,7 +28,7 @@ internal sealed class MachineCommands(
         MachineLeases.CheckSeconds("lease_ttl", request.LeaseTtl);
         using var turn = await keys.EnterAsync(key, cancellationToken);
         if (key is not null && await keys.FindAsync(key, cancellationToken) is { } made)
-            return await machines.ShowAsync(new MachineKey(tenant, app, made), cancellationToken);
+            return await machines.ShowMadeAsync(new MachineKey(tenant, app, made), request.LeaseTtl, cancellationToken);
         await machines.CheckNewAsync(tenant, app, request.Name, cancellationToken);
         request = request with { Config = await kernels.PinAsync(request.Config, cancellationToken) };
 
@@ -43,7 +43,7 @@ internal sealed class MachineCommands(
             {
                 // From here on the caller's going away changes nothing: what is reserved is used.
                 var machine = await machines.InsertAsync(
-                    tenant, app, appId => NewRow(id, appId, tenant, request, owner, allocation), key, CancellationToken.None);
+                    tenant, app, appId => NewRow(id, appId, tenant, request, owner, allocation), key, request.LeaseTtl, CancellationToken.None);
                 Changed(id);
                 return machine;
             }
@@ -89,13 +89,9 @@ internal sealed class MachineCommands(
         await machines.ChangeAsync(
             key,
             "update",
-            (row, now) =>
-            {
-                var intent = Judge(row, MachineLifecycle.Update(row.Intent(), row.Sighting(), launch: !request.SkipLaunch));
-                row.Config = MachineRowMapping.WriteConfig(config);
-                row.Take(intent, now);
-            },
-            cancellationToken);
+            (row, now) => row.Take(Judge(row, MachineLifecycle.Update(row.Intent(), row.Sighting(), launch: !request.SkipLaunch)), now),
+            cancellationToken,
+            config);
         Changed(current.Row.Id);
         return await machines.ShowAsync(key, cancellationToken);
     }

@@ -42,6 +42,13 @@ internal static class MachineLeases
         row.LeaseExpiresAt = now + TimeSpan.FromSeconds(seconds);
     }
 
+    /// <summary>
+    /// Whether the lease there is, is still the one the machine was made with: whoever made it may be told its nonce again. One that was
+    /// taken since ends later.
+    /// </summary>
+    public static bool IsFirst(MachineRow row, int? seconds, DateTimeOffset now) =>
+        seconds is not null && IsHeld(row, now) && row.LeaseExpiresAt == row.CreatedAt + TimeSpan.FromSeconds(seconds.Value);
+
     public static void Release(MachineRow row) =>
         (row.LeaseNonce, row.LeaseOwner, row.LeaseDescription, row.LeaseExpiresAt) = (null, null, null, null);
 

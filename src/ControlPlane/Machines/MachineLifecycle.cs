@@ -119,6 +119,9 @@ internal static class MachineLifecycle
             : Verdict.Refuse($"is {state} and can't be suspended; only a started machine can");
     }
 
+    /// <summary>A suspension that the node refused is taken back.</summary>
+    public static MachineIntent Resume(MachineIntent intent) => StartNow(intent);
+
     /// <summary>The spec changed: the machine must stop with the old one before it starts with the new one.</summary>
     public static Verdict Update(MachineIntent intent, MachineSighting seen, bool launch)
     {

@@ -80,7 +80,7 @@ internal sealed class MachineReconciler : BackgroundService
                 var status = await _node.Client.PutMachineAsync(MachineSpecs.Command(row, app), _node.Call(cancellationToken));
                 await _machines.AnsweredAsync(id, status, cancellationToken);
             }
-            catch (RpcException e) when (IsForGood(e) && row.Desired != DesiredState.Destroyed)
+            catch (RpcException e) when (IsForGood(e, row.Desired))
             {
                 var (code, message) = ProblemMapper.Refusal(e);
                 _log.LogInformation("The node refused machine {Machine}: {Code}: {Message}", id, code, message);
@@ -90,9 +90,17 @@ internal sealed class MachineReconciler : BackgroundService
         }
     }
 
-    /// <summary>The same command would be refused again; only a change by the user, or room on the node, can help.</summary>
-    private static bool IsForGood(RpcException exception) => exception.StatusCode is StatusCode.FailedPrecondition
-        or StatusCode.InvalidArgument or StatusCode.NotFound or StatusCode.PermissionDenied or StatusCode.ResourceExhausted;
+    /// <summary>
+    /// The same command would be refused again; only a change by the user, or room on the node, can help. A stop and a destruction are told
+    /// again and again: what a full disk keeps from being written down can be once it is not full.
+    /// </summary>
+    private static bool IsForGood(RpcException exception, DesiredState desired) => exception.StatusCode switch
+    {
+        _ when desired == DesiredState.Destroyed => false,
+        StatusCode.ResourceExhausted => desired != DesiredState.Stopped,
+        StatusCode.FailedPrecondition or StatusCode.InvalidArgument or StatusCode.NotFound or StatusCode.PermissionDenied => true,
+        _ => false,
+    };
 
     public override void Dispose()
     {

@@ -83,9 +83,13 @@ internal static class MachineReports
     {
         if (generation != row.Generation || row.Desired == DesiredState.Destroyed)
             return;
-        row.RefusedGeneration = generation;
-        (row.ProblemCode, row.ProblemMessage) = (Text(code), Text(message));
         row.UpdatedAt = now;
+        // A machine that can't be suspended runs on: what is taken back is the wish. Whoever asks finds the reason with the machine.
+        if (row.Desired == DesiredState.Suspended)
+            row.Take(MachineLifecycle.Resume(row.Intent()), now);
+        else
+            row.RefusedGeneration = generation;
+        (row.ProblemCode, row.ProblemMessage) = (Text(code), Text(message));
         row.Take(MachineLifecycle.Follow(row.Intent(), row.Sighting(), row.ReadConfig().AutoDestroy, atRestAt: 0), now);
     }
 

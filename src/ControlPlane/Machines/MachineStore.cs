@@ -42,6 +42,10 @@ internal sealed class MachineStore(Database database, IdempotencyKeys keys, Time
     public Task<Machine> ShowAsync(MachineKey key, CancellationToken cancellationToken) =>
         database.ReadAsync(db => ShowAsync(db, key, cancellationToken), cancellationToken);
 
+    /// <summary>A machine that a repeated request had made, as that request was answered: with the nonce of the lease it asked for.</summary>
+    public Task<Machine> ShowMadeAsync(MachineKey key, int? leaseTtl, CancellationToken cancellationToken) =>
+        database.ReadAsync(db => ShowMadeAsync(db, key, leaseTtl, cancellationToken), cancellationToken);
+
     /// <summary>Newest first.</summary>
     public Task<List<MachineEvent>> NewestEventsAsync(string tenant, string? machine, int limit, CancellationToken cancellationToken) =>
         database.ReadAsync(
@@ -91,15 +95,16 @@ internal sealed class MachineStore(Database database, IdempotencyKeys keys, Time
     /// <param name="tenant">The namespace.</param>
     /// <param name="app">Its app.</param>
     /// <param name="create">Makes the row for the app's id; the name may be one that was made up.</param>
-    /// <param name="cancellationToken">Ends the wait before the commit.</param>
     /// <param name="key">Stored with it; what it stands for already is the answer.</param>
+    /// <param name="leaseTtl">Of the lease that is asked for, in seconds.</param>
+    /// <param name="cancellationToken">Ends the wait before the commit.</param>
     public Task<Machine> InsertAsync(
-        string tenant, string app, Func<string, MachineRow> create, IdempotencyKey? key, CancellationToken cancellationToken) =>
+        string tenant, string app, Func<string, MachineRow> create, IdempotencyKey? key, int? leaseTtl, CancellationToken cancellationToken) =>
         database.WriteAsync(
             async db =>
             {
                 if (key is not null && await IdempotencyKeys.FindAsync(db, key, cancellationToken) is { } made)
-                    return await ShowAsync(db, new MachineKey(tenant, app, made), cancellationToken);
+                    return await ShowMadeAsync(db, new MachineKey(tenant, app, made), leaseTtl, cancellationToken);
                 var owner = await NewIn(db, tenant, app, name: null, cancellationToken);
                 var row = create(owner.Id);
                 await NewIn(db, tenant, app, row.Name, cancellationToken);
@@ -115,21 +120,25 @@ internal sealed class MachineStore(Database database, IdempotencyKeys keys, Time
             cancellationToken);
 
     /// <summary>Changes a machine in one transaction, with an event if its intent changed.</summary>
+    /// <param name="key">Which.</param>
+    /// <param name="eventType">Of the event.</param>
+    /// <param name="change">Changes its row.</param>
+    /// <param name="cancellationToken">Ends the wait before the commit.</param>
+    /// <param name="config">What it shall be from now on, with the volumes that it names; null leaves it as it is.</param>
     /// <returns>The machine after it, and the state it was in.</returns>
     public Task<(StoredMachine Machine, string Previous)> ChangeAsync(
-        MachineKey key, string eventType, Action<MachineRow, DateTimeOffset> change, CancellationToken cancellationToken) =>
+        MachineKey key, string eventType, Action<MachineRow, DateTimeOffset> change, CancellationToken cancellationToken, MachineConfig? config = null) =>
         database.WriteAsync(
             async db =>
             {
                 var found = await FindAsync(db, key, cancellationToken);
                 var row = found.Row;
                 MachineLeases.Check(row, key.Nonce, time.GetUtcNow());
-                var config = row.Config;
                 var previous = row.SeenState();
                 var before = row.Intent();
                 change(row, time.GetUtcNow());
-                if (row.Config != config)
-                    row.Config = MachineRowMapping.WriteConfig(await VolumeStore.AttachAsync(db, row, found.App, row.ReadConfig(), cancellationToken));
+                if (config is not null)
+                    row.Config = MachineRowMapping.WriteConfig(await VolumeStore.AttachAsync(db, row, found.App, config, cancellationToken));
                 if (row.Intent() != before)
                     db.MachineEvents.Add(ByUser(row, eventType, time.GetUtcNow()));
                 return (found, previous);
@@ -192,6 +201,13 @@ internal sealed class MachineStore(Database database, IdempotencyKeys keys, Time
         var (row, app) = await FindAsync(db, key, cancellationToken);
         var events = await EventsOf(db, row.Id, ShownEvents).ToListAsync(cancellationToken);
         return row.Shown(app, events);
+    }
+
+    private async Task<Machine> ShowMadeAsync(ServerDbContext db, MachineKey key, int? leaseTtl, CancellationToken cancellationToken)
+    {
+        var shown = await ShowAsync(db, key, cancellationToken);
+        var (row, _) = await FindAsync(db, key, cancellationToken);
+        return MachineLeases.IsFirst(row, leaseTtl, time.GetUtcNow()) ? shown with { Nonce = row.LeaseNonce } : shown;
     }
 
     private static IQueryable<MachineEventRow> EventsIn(ServerDbContext db, string tenant, string? machine) => machine is not null

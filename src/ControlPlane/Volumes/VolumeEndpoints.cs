@@ -2,6 +2,7 @@ using Grpc.Core;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
 using Ravel.Contracts.Api;
@@ -25,28 +26,27 @@ internal static class VolumeEndpoints
 
     public static void MapVolumes(this IEndpointRouteBuilder v1)
     {
-        v1.MapGet("/volumes", ListAllAsync).WithSummary("List the volumes of a namespace (Ravel's addition).");
+        v1.MapGet("/volumes", ListAllAsync).WithSummary("List the volumes of a namespace (Ravel's addition); ?include_snapshots=true their snapshots too.");
         var volumes = v1.MapGroup("/apps/{app}/volumes");
-        volumes.MapGet("", ListAsync).WithSummary("List the volumes of an app.");
+        volumes.MapGet("", ListAsync).WithSummary("List the volumes of an app; ?include_snapshots=true their snapshots too.");
         volumes.MapPost("", CreateAsync).WithSummary("Create a volume, empty or from a snapshot.");
         volumes.MapGet("/{id}", GetAsync).WithSummary("Show a volume or a snapshot.");
         volumes.MapDelete("/{id}", DeleteAsync).WithSummary("Delete a volume or a snapshot; refused while a machine has it.");
         volumes.MapPut("/{id}/extend", ExtendAsync).WithSummary("Make a volume larger; a machine sees it at its next start.");
-        volumes.MapGet("/{id}/snapshots", ListSnapshotsAsync).WithSummary("List the snapshots of a volume.");
+        volumes.MapGet("/{id}/snapshots", ListSnapshotsAsync).WithSummary("List the snapshots of a volume, also of one that is deleted.");
         volumes.MapPost("/{id}/snapshots", SnapshotAsync).WithSummary("Keep a copy of a volume as it is now.");
     }
 
-    private static async Task<Ok<IReadOnlyList<Volume>>> ListAllAsync(HttpContext http, VolumeStore volumes) =>
-        Shown(await volumes.ListAsync(http.Tenant(), null, null, http.RequestAborted));
+    private static async Task<Ok<IReadOnlyList<Volume>>> ListAllAsync(
+        HttpContext http, VolumeStore volumes, [FromQuery(Name = "include_snapshots")] bool? includeSnapshots) =>
+        Shown(await volumes.ListAsync(http.Tenant(), null, includeSnapshots ?? false, http.RequestAborted));
 
-    private static async Task<Ok<IReadOnlyList<Volume>>> ListAsync(string app, HttpContext http, VolumeStore volumes) =>
-        Shown(await volumes.ListAsync(http.Tenant(), app, null, http.RequestAborted));
+    private static async Task<Ok<IReadOnlyList<Volume>>> ListAsync(
+        string app, HttpContext http, VolumeStore volumes, [FromQuery(Name = "include_snapshots")] bool? includeSnapshots) =>
+        Shown(await volumes.ListAsync(http.Tenant(), app, includeSnapshots ?? false, http.RequestAborted));
 
-    private static async Task<Ok<IReadOnlyList<Volume>>> ListSnapshotsAsync(string app, string id, HttpContext http, VolumeStore volumes)
-    {
-        var volume = await volumes.GetAsync(http.Tenant(), app, id, http.RequestAborted);
-        return Shown(await volumes.ListAsync(http.Tenant(), app, volume.Row.Id, http.RequestAborted));
-    }
+    private static async Task<Ok<IReadOnlyList<Volume>>> ListSnapshotsAsync(string app, string id, HttpContext http, VolumeStore volumes) =>
+        Shown(await volumes.SnapshotsAsync(http.Tenant(), app, id, http.RequestAborted));
 
     private static async Task<Ok<Volume>> GetAsync(string app, string id, HttpContext http, VolumeStore volumes) =>
         TypedResults.Ok((await volumes.GetAsync(http.Tenant(), app, id, http.RequestAborted)).Shown());
@@ -61,6 +61,8 @@ internal static class VolumeEndpoints
         var source = (request.SnapshotId ?? request.SourceVolumeId) is { Length: > 0 } from
             ? (await volumes.GetAsync(tenant, app, from, http.RequestAborted)).Row
             : null;
+        if (source is not null)
+            VolumeStore.CheckThere(source);
         var mib = Size(request.SizeGb, request.SizeMb) ?? source?.SizeMib ?? Gibibyte;
         if (mib < source?.SizeMib)
             throw ProblemException.Invalid($"size_mb must be at least {source.SizeMib}, the size of {source.Id}.");
@@ -73,8 +75,7 @@ internal static class VolumeEndpoints
         string app, string id, HttpContext http, VolumeStore volumes, VolumeReconciler reconciler, TimeProvider time)
     {
         var (source, _, _) = await volumes.GetAsync(http.Tenant(), app, id, http.RequestAborted);
-        if (source.ConfirmedMib == 0 || source.IsDestroying)
-            throw new ProblemException(ProblemCodes.IllegalState, $"Volume {source.Id} is not there yet, or not any more; there is nothing to copy.");
+        VolumeStore.CheckThere(source);
         var row = NewRow(http.Tenant(), source.Name, source.NodeId, source.SizeMib, source.Id, time);
         row.IsSnapshot = true;
         return TypedResults.Ok(await MakeAsync(app, row, volumes, reconciler));
@@ -113,10 +114,18 @@ internal static class VolumeEndpoints
                 if (found.Machine is { } machine)
                     throw new ProblemException(ProblemCodes.VolumeInUse, $"Volume {found.Row.Name} ({found.Row.Id}) is attached to machine {machine}; destroy that first.");
                 found.Row.IsDestroying = true;
-                found.Row.LiveName = null;
             },
             http.RequestAborted);
-        await PushAsync(volume.Row, reconciler);
+        try
+        {
+            await PushAsync(volume.Row, reconciler);
+        }
+        catch (RpcException)
+        {
+            // Refused (a machine that is on its way out has it still): whoever is told so finds the volume as it was.
+            await volumes.KeptAsync(volume.Row.Id, CancellationToken.None);
+            throw;
+        }
         return TypedResults.Ok(volume.Shown());
     }
 

@@ -11,7 +11,7 @@ internal sealed class VolumeRow
 
     public required string Name { get; set; }
 
-    /// <summary>The name of a volume; null for a snapshot: names are unique among volumes.</summary>
+    /// <summary>The name of a volume, until its node has removed it; null for a snapshot: names are unique among volumes.</summary>
     public string? LiveName { get; set; }
 
     public required string NodeId { get; set; }

@@ -35,18 +35,34 @@ internal sealed class VolumeStore(Database database)
 {
     /// <param name="tenant">The namespace.</param>
     /// <param name="app">Null: every app of it.</param>
-    /// <param name="snapshotsOf">Null: volumes; otherwise the snapshots of this one.</param>
+    /// <param name="withSnapshots">Their snapshots, too, those of volumes that are gone among them.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
-    public Task<List<StoredVolume>> ListAsync(string tenant, string? app, string? snapshotsOf, CancellationToken cancellationToken) =>
+    public Task<List<StoredVolume>> ListAsync(string tenant, string? app, bool withSnapshots, CancellationToken cancellationToken) =>
         database.ReadAsync(
             async db =>
             {
+                var rows = db.Volumes.Where(v => v.Namespace == tenant && (withSnapshots || !v.IsSnapshot));
                 if (app is not null)
-                    await AppOf(db, tenant, app, cancellationToken);
-                var rows = await Joined(db, db.Volumes.Where(v => v.Namespace == tenant
-                        && (snapshotsOf == null ? !v.IsSnapshot : v.IsSnapshot && v.SourceId == snapshotsOf)))
+                {
+                    var owner = await AppOf(db, tenant, app, cancellationToken);
+                    rows = rows.Where(v => v.AppId == owner.Id);
+                }
+                return await Joined(db, rows).ToListAsync(cancellationToken);
+            },
+            cancellationToken);
+
+    /// <summary>The snapshots of a volume, which may be gone: they outlive it.</summary>
+    /// <exception cref="ProblemException">There is neither such a volume nor a snapshot of one.</exception>
+    public Task<List<StoredVolume>> SnapshotsAsync(string tenant, string app, string id, CancellationToken cancellationToken) =>
+        database.ReadAsync(
+            async db =>
+            {
+                var owner = await AppOf(db, tenant, app, cancellationToken);
+                var volume = await db.Volumes.FirstOrDefaultAsync(v => v.AppId == owner.Id && (v.Id == id || v.LiveName == id), cancellationToken);
+                var source = volume?.Id ?? id;
+                var found = await Joined(db, db.Volumes.Where(v => v.AppId == owner.Id && v.IsSnapshot && v.SourceId == source))
                     .ToListAsync(cancellationToken);
-                return rows.FindAll(v => app is null || v.App == app);
+                return volume is null && found.Count == 0 ? throw NotFound(app, id) : found;
             },
             cancellationToken);
 
@@ -106,9 +122,19 @@ internal sealed class VolumeStore(Database database)
             },
             cancellationToken);
 
-    /// <summary>The node does not have it any more.</summary>
+    /// <summary>The node does not have it any more; whatever was decided of it meanwhile, there is nothing left.</summary>
     public Task RemovedAsync(string id, CancellationToken cancellationToken) =>
-        database.WriteAsync(db => db.Volumes.Where(v => v.Id == id && v.IsDestroying).ExecuteDeleteAsync(cancellationToken), cancellationToken);
+        database.WriteAsync(db => db.Volumes.Where(v => v.Id == id).ExecuteDeleteAsync(cancellationToken), cancellationToken);
+
+    /// <summary>Takes back a deletion that the node refused.</summary>
+    public Task KeptAsync(string id, CancellationToken cancellationToken) =>
+        database.WriteAsync(
+            async db =>
+            {
+                if (await db.Volumes.FirstOrDefaultAsync(v => v.Id == id, cancellationToken) is { } row)
+                    row.IsDestroying = false;
+            },
+            cancellationToken);
 
     /// <summary>
     /// Gives a machine the volumes its configuration mounts, and takes from it those that it does not mount any more. In the transaction that
@@ -122,8 +148,11 @@ internal sealed class VolumeStore(Database database)
         foreach (var mount in config.Mounts ?? [])
         {
             var (row, _, holder) = await FindAsync(db, machine.Namespace, app, mount.Volume ?? mount.Name!, cancellationToken);
-            if (row.IsSnapshot || row.IsDestroying)
-                throw ProblemException.Invalid($"config.mounts: {row.Id} is {(row.IsSnapshot ? "a snapshot; make a volume of it" : "being destroyed")}.");
+            if (row.IsSnapshot)
+                throw ProblemException.Invalid($"config.mounts: {row.Id} is a snapshot; make a volume of it.");
+            // One that the machine has already may be away with its node.
+            if (holder is null)
+                CheckThere(row);
             if (holder is not null && holder != machine.Id)
                 throw new ProblemException(ProblemCodes.VolumeInUse, $"Volume {row.Name} ({row.Id}) is attached to machine {holder}; one machine at a time can have it.");
             if (row.NodeId != machine.NodeId)
@@ -137,14 +166,27 @@ internal sealed class VolumeStore(Database database)
         return config with { Mounts = mounts.Count == 0 ? null : mounts };
     }
 
+    /// <summary>Only a volume that its node has confirmed can be mounted or copied.</summary>
+    /// <exception cref="ProblemException"><c>illegal-state</c>.</exception>
+    public static void CheckThere(VolumeRow row)
+    {
+        if (row.IsDestroying)
+            throw new ProblemException(ProblemCodes.IllegalState, $"Volume {row.Name} ({row.Id}) is being destroyed; use another one.");
+        if (row.ConfirmedMib == 0)
+            throw new ProblemException(ProblemCodes.IllegalState, $"Volume {row.Name} ({row.Id}) is not made yet; wait until its state is {VolumeStates.Created}.");
+    }
+
     public static async Task<StoredVolume> FindAsync(ServerDbContext db, string tenant, string app, string id, CancellationToken cancellationToken)
     {
         var owner = await AppOf(db, tenant, app, cancellationToken);
         var isId = VolumeId.TryParse(id, out _);
         var rows = db.Volumes.Where(v => v.AppId == owner.Id && (isId ? v.Id == id : v.LiveName == id));
         return await Joined(db, rows).FirstOrDefaultAsync(cancellationToken)
-            ?? throw new ProblemException(ProblemCodes.VolumeNotFound, $"There is no volume '{id}' in app '{app}'; list them with GET /v1/volumes.");
+            ?? throw NotFound(app, id);
     }
+
+    private static ProblemException NotFound(string app, string id) =>
+        new(ProblemCodes.VolumeNotFound, $"There is no volume '{id}' in app '{app}'; list them with GET /v1/volumes.");
 
     private static IQueryable<StoredVolume> Joined(ServerDbContext db, IQueryable<VolumeRow> rows) =>
         from row in rows

@@ -78,6 +78,21 @@ public sealed class RepeatedRequestTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_repeated_request_is_answered_with_the_nonce_of_its_own_lease_and_no_other()
+    {
+        var request = new CreateMachineRequest { Config = new MachineConfig { Image = "nginx" }, LeaseTtl = 60 };
+        var machine = await PostAsync(request, "key-1").ReadAsync(ApiJson.Default.Machine);
+        Assert.NotNull(machine.Nonce);
+        Assert.Equal(machine.Nonce, (await PostAsync(request, "key-1").ReadAsync(ApiJson.Default.Machine)).Nonce);
+
+        await SendAsync(HttpMethod.Delete, LeaseOf(machine), machine.Nonce).OkAsync();
+        Assert.Null((await PostAsync(request, "key-1").ReadAsync(ApiJson.Default.Machine)).Nonce);
+        await _host.Client.PostAsync(
+            LeaseOf(machine), JsonContent.Create(new LeaseRequest { Ttl = 60 }, ApiJson.Default.LeaseRequest)).OkAsync();
+        Assert.Null((await PostAsync(request, "key-1").ReadAsync(ApiJson.Default.Machine)).Nonce);
+    }
+
+    [Fact]
     public async Task Pages_follow_each_other_without_gap_or_repeat_while_machines_come_and_go()
     {
         var made = new List<Machine>();
@@ -132,11 +147,14 @@ public sealed class RepeatedRequestTests : IAsyncLifetime
     private Task<IReadOnlyList<Machine>> ListAsync(string query) =>
         _host.Client.GetAsync($"/v1/machines{query}").ReadAsync(ApiJson.Default.IReadOnlyListMachine);
 
-    private async Task<HttpResponseMessage> PostAsync(string image, string? key)
+    private Task<HttpResponseMessage> PostAsync(string image, string? key) =>
+        PostAsync(new CreateMachineRequest { Config = new MachineConfig { Image = image } }, key);
+
+    private async Task<HttpResponseMessage> PostAsync(CreateMachineRequest body, string? key)
     {
         using var request = new HttpRequestMessage(HttpMethod.Post, "/v1/apps/web/machines")
         {
-            Content = JsonContent.Create(new CreateMachineRequest { Config = new MachineConfig { Image = image } }, ApiJson.Default.CreateMachineRequest),
+            Content = JsonContent.Create(body, ApiJson.Default.CreateMachineRequest),
         };
         if (key is not null)
             request.Headers.Add("Idempotency-Key", key);

@@ -94,6 +94,92 @@ public sealed class VolumeApiTests : IAsyncLifetime
         Assert.Equal(snapshot.Id.Value, _host.Node.Volumes[again.Id.Value].SourceId);
     }
 
+    [Fact]
+    public async Task A_deletion_that_the_node_refuses_leaves_the_volume_as_it_was()
+    {
+        var volume = await CreateAsync("data", 100);
+        _host.Node.HeldVolumes.Add(volume.Id.Value);
+        Assert.Equal(ProblemCodes.VolumeInUse, (await _host.Client.DeleteAsync($"{Volumes}/data").ProblemAsync()).Code);
+        Assert.Equal((VolumeStates.Created, "data"), await StateAsync());
+
+        _host.Node.HeldVolumes.Clear();
+        await _host.StopServerAsync();
+        await _host.StartServerAsync();
+        // Nor does a sweep go on with it.
+        var other = await CreateAsync("other", 100);
+        await _host.Client.DeleteAsync($"{Volumes}/{other.Id}").OkAsync();
+        Assert.Equal((VolumeStates.Created, "data"), await StateAsync());
+        await _host.Client.DeleteAsync($"{Volumes}/data").OkAsync();
+        Assert.Empty(await ListAsync());
+
+        async Task<(string, string)> StateAsync()
+        {
+            var shown = await _host.Client.GetAsync($"{Volumes}/data").ReadAsync(ApiJson.Default.Volume);
+            return (shown.State, shown.Name);
+        }
+    }
+
+    [Fact]
+    public async Task Snapshots_that_outlive_their_volume_can_be_found_and_deleted()
+    {
+        var volume = await CreateAsync("data", 100);
+        var snapshot = await _host.Client.PostAsync($"{Volumes}/data/snapshots", null).ReadAsync(ApiJson.Default.Volume);
+        await _host.Client.DeleteAsync($"{Volumes}/data").OkAsync();
+        Assert.Contains("include_snapshots", (await _host.Client.DeleteAsync("/v1/apps/web").ProblemAsync()).Detail, StringComparison.Ordinal);
+
+        Assert.Equal(snapshot.Id, Assert.Single(await ListAsync($"{Volumes}/{volume.Id}/snapshots")).Id);
+        Assert.Equal(snapshot.Id, Assert.Single(await ListAsync($"{Volumes}?include_snapshots=true")).Id);
+        Assert.Equal(snapshot.Id, Assert.Single(await ListAsync("/v1/volumes?include_snapshots=true")).Id);
+        Assert.Empty(await ListAsync(Volumes));
+        await _host.Client.DeleteAsync($"{Volumes}/{snapshot.Id}").OkAsync();
+        Assert.Equal(ProblemCodes.VolumeNotFound, (await _host.Client.GetAsync($"{Volumes}/{volume.Id}/snapshots").ProblemAsync()).Code);
+        await _host.Client.DeleteAsync("/v1/apps/web").OkAsync();
+    }
+
+    [Fact]
+    public async Task The_volumes_of_an_app_are_its_own()
+    {
+        await _host.Client.CreateAppAsync("other");
+        var mine = await CreateAsync("data", 100);
+        await _host.Client.PostAsync(
+            "/v1/apps/other/volumes", JsonContent.Create(new CreateVolumeRequest { Name = "data", SizeMb = 100 }, ApiJson.Default.CreateVolumeRequest)).OkAsync();
+        Assert.Equal(mine.Id, Assert.Single(await ListAsync(Volumes)).Id);
+        Assert.Equal(2, (await ListAsync()).Count);
+    }
+
+    [Fact]
+    public async Task A_volume_that_its_node_has_not_made_can_be_neither_mounted_nor_copied()
+    {
+        _host.Node.IsMute = true;
+        var volume = await CreateAsync("data", 100);
+        Assert.Equal(VolumeStates.Creating, volume.State);
+        var mounted = await _host.Client.TryCreateMachineAsync("web", Request("one", "data") with { SkipLaunch = true }).ProblemAsync();
+        Assert.Equal(ProblemCodes.IllegalState, mounted.Code);
+        var copied = await PostAsync(new CreateVolumeRequest { Name = "again", SourceVolumeId = volume.Id.Value }).ProblemAsync();
+        Assert.Equal(ProblemCodes.IllegalState, copied.Code);
+    }
+
+    [Fact]
+    public async Task Metadata_changes_without_a_look_at_the_volumes()
+    {
+        var volume = await CreateAsync("data", 100);
+        var machine = await _host.Client.CreateMachineAsync("web", Request("one", "data") with { SkipLaunch = true });
+        await _host.Client.PostJsonAsync(
+            $"{ApiCalls.PathOf(machine)}", Request("one", "data") with { SkipLaunch = true, Config = new MachineConfig { Image = "nginx" } }, ApiJson.Default.CreateMachineRequest).OkAsync();
+        Assert.Null(Assert.Single(await ListAsync()).AttachedMachineId);
+        await _host.Client.PostJsonAsync(
+            $"{ApiCalls.PathOf(machine)}", Request("one", "data") with { SkipLaunch = true }, ApiJson.Default.CreateMachineRequest).OkAsync();
+        Assert.Equal(machine.Id, Assert.Single(await ListAsync()).AttachedMachineId);
+        await _host.Client.DeleteAsync($"{ApiCalls.PathOf(machine)}").OkAsync();
+        await _host.Client.WaitAsync(machine, MachineStates.Destroyed);
+
+        var second = await _host.Client.CreateMachineAsync("web", Request("two", "data") with { SkipLaunch = true });
+        // A destroyed machine's volume is another's by now.
+        await _host.Client.PostJsonAsync(
+            $"{ApiCalls.PathOf(machine)}/metadata/owner", new MetadataValue { Value = "me" }, ApiJson.Default.MetadataValue).OkAsync();
+        Assert.Equal(second.Id, (await _host.Client.GetAsync($"{Volumes}/{volume.Id}").ReadAsync(ApiJson.Default.Volume)).AttachedMachineId);
+    }
+
     [Theory]
     [InlineData("""{"name":"A"}""")]
     [InlineData("""{"name":"a","size_mb":1}""")]
@@ -116,5 +202,5 @@ public sealed class VolumeApiTests : IAsyncLifetime
     private Task<HttpResponseMessage> PostAsync(CreateVolumeRequest request) =>
         _host.Client.PostAsync(Volumes, JsonContent.Create(request, ApiJson.Default.CreateVolumeRequest));
 
-    private Task<IReadOnlyList<Volume>> ListAsync() => _host.Client.GetAsync("/v1/volumes").ReadAsync(ApiJson.Default.IReadOnlyListVolume);
+    private Task<IReadOnlyList<Volume>> ListAsync(string path = "/v1/volumes") => _host.Client.GetAsync(path).ReadAsync(ApiJson.Default.IReadOnlyListVolume);
 }

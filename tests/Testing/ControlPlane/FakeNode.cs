@@ -38,6 +38,12 @@ public sealed partial class FakeNode : IAsyncDisposable
     /// <summary>The volumes it was told to have, each as it was told last.</summary>
     public ConcurrentDictionary<string, PutVolumeRequest> Volumes { get; } = new();
 
+    /// <summary>Volumes that a machine has, whatever the server believes.</summary>
+    public HashSet<string> HeldVolumes { get; } = [];
+
+    /// <summary>Volumes are neither made nor removed for now: the node does not answer.</summary>
+    public bool IsMute { get; set; }
+
     public ConcurrentQueue<PutMachineRequest> Puts { get; } = new();
 
     /// <summary>Every sequence number that was acknowledged, in order.</summary>

@@ -14,6 +14,8 @@ internal sealed class FakeNodeService(FakeNode node) : Node.NodeBase
 
     public override Task<VolumeStatus> PutVolume(PutVolumeRequest request, ServerCallContext context)
     {
+        if (node.IsMute)
+            throw new RpcException(new Status(StatusCode.Unavailable, "The node is away."));
         if (request.SizeMib > FakeNode.VolumeRoomMib)
             throw FakeNode.Refusal("insufficient-capacity", "The node has no room for this volume.");
         node.Volumes[request.VolumeId] = request.Clone();
@@ -22,6 +24,8 @@ internal sealed class FakeNodeService(FakeNode node) : Node.NodeBase
 
     public override Task<RemoveVolumeResponse> RemoveVolume(RemoveVolumeRequest request, ServerCallContext context)
     {
+        if (node.HeldVolumes.Contains(request.VolumeId))
+            throw FakeNode.Refusal("volume-in-use", $"Volume {request.VolumeId} is in use by a machine that is on its way out.");
         node.Volumes.TryRemove(request.VolumeId, out _);
         return Task.FromResult(new RemoveVolumeResponse());
     }
