@@ -2,7 +2,6 @@ using Google.Protobuf;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Ravel.Agent.Guests;
-using Ravel.Agent.Instances;
 using Ravel.Agent.Machines;
 using Ravel.Contracts.Api;
 using Ravel.Contracts.Node;
