@@ -89,8 +89,9 @@ public sealed class GuestKernels : IGuestKernels, IDisposable
                 progress?.Report(new KernelBuildProgress("store"));
                 var kernel = await _store.InspectAsync(directory, KernelOrigin.Built, cancellationToken) with { BuildKey = plan.Key };
                 using var turn = await TurnAsync(cancellationToken);
-                MakeRoomFor(KernelBuilder.Name, kernel.Digest);
-                built = await CommitAsync(directory, kernel, KernelBuilder.Name, cancellationToken);
+                // A kernel of the host's keeps its name, and after minutes of building this one is not refused for that.
+                var name = FreeName(KernelBuilder.Name, kernel.Digest, await MakeRoomAsync(KernelBuilder.Name, kernel.Digest, cancellationToken));
+                built = await CommitAsync(directory, kernel, name, cancellationToken);
             });
             _builder.CleanUp();
             return built!.Shown();
@@ -219,7 +220,7 @@ public sealed class GuestKernels : IGuestKernels, IDisposable
         var all = await AllAsync(cancellationToken);
         if (reference == IGuestKernels.Stock)
         {
-            var stock = await _host.StockAsync(cancellationToken) ?? throw NotFound(reference);
+            var stock = await RequireStockAsync(cancellationToken);
             return all.First(kernel => kernel.Digest == stock.Shown.Digest);
         }
         var at = reference.IndexOf('@', StringComparison.Ordinal);
@@ -234,6 +235,18 @@ public sealed class GuestKernels : IGuestKernels, IDisposable
             var several => throw new KernelException(
                 ProblemCodes.KernelNotFound, $"'{reference}' is the beginning of {several.Count} kernels; write more of it."),
         };
+    }
+
+    private async Task<HostKernel> RequireStockAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await _host.RequireStockAsync(cancellationToken);
+        }
+        catch (VmmException e)
+        {
+            throw new KernelException(ProblemCodes.KernelNotFound, $"The host's own kernel cannot be used: {e.Message}", e);
+        }
     }
 
     /// <summary>In turn: names are compared with all others.</summary>
@@ -276,21 +289,33 @@ public sealed class GuestKernels : IGuestKernels, IDisposable
     }
 
     /// <summary>A newer build takes the name; the older keeps its machines, under a name that says which it is.</summary>
-    private void MakeRoomFor(string name, string digest)
+    /// <returns>All kernels, afterwards.</returns>
+    private async Task<List<InstalledKernel>> MakeRoomAsync(string name, string digest, CancellationToken cancellationToken)
     {
-        if (_store.All.FirstOrDefault(kernel => kernel.Name == name && kernel.Digest != digest) is { } older)
-            _store.Update(older with { Name = WithDigest(name, older.Digest) });
+        var all = await AllAsync(cancellationToken);
+        if (_store.All.FirstOrDefault(kernel => kernel.Name == name && kernel.Digest != digest) is not { } older)
+            return all;
+        _store.Update(older with { Name = Distinct(name, older.Digest, all) });
+        return await AllAsync(cancellationToken);
     }
 
     private static string FreeName(string name, string digest, List<InstalledKernel> all) =>
-        all.Exists(kernel => kernel.Name == name && kernel.Digest != digest) ? WithDigest(name, digest) : name;
+        IsTaken(name, digest, all) ? Distinct(name, digest, all) : name;
 
-    private static string WithDigest(string name, string digest)
+    /// <summary>The name with as much of the digest as makes it nobody else's.</summary>
+    private static string Distinct(string name, string digest, List<InstalledKernel> all)
     {
-        const int Digits = 8;
-        var kept = Math.Min(name.Length, KernelReference.MaxLength - Digits - 1);
-        return $"{name.AsSpan(0, kept)}-{digest.AsSpan(KernelReference.DigestPrefix.Length, Digits)}";
+        for (var digits = 8; ; digits *= 2)
+        {
+            var kept = Math.Min(name.Length, KernelReference.MaxLength - digits - 1);
+            var distinct = $"{name.AsSpan(0, kept)}-{digest.AsSpan(KernelReference.DigestPrefix.Length, digits)}";
+            if (digits == 32 || !IsTaken(distinct, digest, all))
+                return distinct;
+        }
     }
+
+    private static bool IsTaken(string name, string digest, List<InstalledKernel> all) =>
+        all.Exists(kernel => kernel.Name == name && kernel.Digest != digest);
 
     private async Task InTemporaryAsync(Func<string, Task> use)
     {

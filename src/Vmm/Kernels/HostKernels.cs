@@ -13,11 +13,11 @@ internal sealed class HostKernels
         _catalog = catalog;
     }
 
-    /// <summary>The one that is booted unless another is named; null when the host has none.</summary>
+    /// <summary>The one that is booted unless another is named; null when the host has none that can be.</summary>
     public async Task<HostKernel?> StockAsync(CancellationToken cancellationToken) =>
-        _catalog.TryFind() is { } kernel ? await DescribeAsync(kernel, cancellationToken) : null;
+        _catalog.TryFind() is { } kernel ? await TryDescribeAsync(kernel, cancellationToken) : null;
 
-    /// <exception cref="VmmException">There is none; the message says what to do.</exception>
+    /// <exception cref="VmmException">There is none, or what is there is none; the message says what to do.</exception>
     public Task<HostKernel> RequireStockAsync(CancellationToken cancellationToken) => DescribeAsync(_catalog.Find(), cancellationToken);
 
     /// <summary>All, the stock kernel first. A file that is no kernel is left out.</summary>
@@ -26,19 +26,43 @@ internal sealed class HostKernels
         var all = new List<HostKernel>();
         foreach (var kernel in _catalog.All())
         {
-            try
-            {
-                all.Add(await DescribeAsync(kernel, cancellationToken));
-            }
-            catch (Exception e) when (e is VmmException or IOException)
-            {
-                // Another one that can be read may be there; whoever boots this one is told.
-            }
+            if (await TryDescribeAsync(kernel, cancellationToken) is { } described)
+                all.Add(described);
         }
         return all;
     }
 
+    /// <summary>Null for a broken one: there may be others, and whoever boots this one is told why not.</summary>
+    private async Task<HostKernel?> TryDescribeAsync(GuestKernel kernel, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await DescribeAsync(kernel, cancellationToken);
+        }
+        catch (VmmException)
+        {
+            return null;
+        }
+    }
+
+    /// <exception cref="VmmException">It cannot be read, or is no kernel.</exception>
     private async Task<HostKernel> DescribeAsync(GuestKernel kernel, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await ReadAsync(kernel, cancellationToken);
+        }
+        catch (InvalidDataException e)
+        {
+            throw new VmmException($"{kernel.Path} is no kernel for a guest: {e.Message}", e);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new VmmException($"the kernel {kernel.Path} cannot be read: {e.Message}", e);
+        }
+    }
+
+    private async Task<HostKernel> ReadAsync(GuestKernel kernel, CancellationToken cancellationToken)
     {
         var content = KernelContent.Of(kernel);
         var stamp = content.Stamp();
@@ -47,15 +71,9 @@ internal sealed class HostKernels
             if (_known.TryGetValue(kernel.Path, out var known) && known.Stamp == stamp)
                 return known.Kernel;
         }
-        KernelFile file;
-        try
-        {
-            file = KernelFile.Inspect(await File.ReadAllBytesAsync(kernel.Path, cancellationToken));
-        }
-        catch (InvalidDataException e)
-        {
-            throw new VmmException($"{kernel.Path} is no kernel for a guest: {e.Message}", e);
-        }
+        if (new FileInfo(kernel.Path).Length > KernelFile.MaxBytes)
+            throw new InvalidDataException($"it is larger than {KernelFile.MaxBytes} bytes");
+        var file = KernelFile.Inspect(await File.ReadAllBytesAsync(kernel.Path, cancellationToken));
         var (digest, bytes) = await content.DigestAsync(cancellationToken);
         var described = new HostKernel(
             kernel,

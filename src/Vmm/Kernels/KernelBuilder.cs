@@ -89,8 +89,7 @@ public sealed class KernelBuilder
         try
         {
             RequireSpace(work);
-            progress?.Report(new KernelBuildProgress("wait"));
-            await RunAsync(["true"], "waiting for a build that was cut off", cancellationToken);
+            await WaitAsync(progress, cancellationToken);
             RemoveOthers(work);
             await DownloadAsync(plan, work, progress, cancellationToken);
             await UnpackAsync(work, progress, cancellationToken);
@@ -115,6 +114,18 @@ public sealed class KernelBuilder
             return;
         foreach (var path in Directory.EnumerateDirectories(_directory))
             Directory.Delete(path, recursive: true);
+    }
+
+    /// <summary>For the programs of a build that was cut off, if they still run.</summary>
+    private async Task WaitAsync(IProgress<KernelBuildProgress>? progress, CancellationToken cancellationToken)
+    {
+        using (var free = FileLock.TryAcquire(LockFile))
+        {
+            if (free is not null)
+                return;
+        }
+        progress?.Report(new KernelBuildProgress("wait"));
+        await RunAsync(["true"], "waiting for a build that was cut off", cancellationToken);
     }
 
     private string LockFile => Path.Combine(_directory, "lock");

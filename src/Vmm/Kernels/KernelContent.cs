@@ -71,6 +71,5 @@ internal sealed record KernelContent(string KernelPath, IReadOnlyList<(GuestModu
         await using var source = File.OpenRead(from);
         await using var target = new FileStream(to, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 17);
         await source.CopyToAsync(target, cancellationToken);
-        target.Flush(flushToDisk: true);
     }
 }

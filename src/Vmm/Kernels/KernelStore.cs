@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Ravel.Contracts.Api;
+using Ravel.Linux.Files;
 using Ravel.Vmm.Boot;
 
 namespace Ravel.Vmm.Kernels;
@@ -84,10 +85,12 @@ internal sealed class KernelStore
     public void Commit(string temporary, StoredKernel kernel)
     {
         WriteDescription(temporary, kernel);
+        Sync(temporary);
         // One that is damaged is not listed, and in the way.
         if (Directory.Exists(PathOf(kernel.Digest)))
             Directory.Delete(MoveAway(kernel.Digest), recursive: true);
         Directory.Move(temporary, PathOf(kernel.Digest));
+        FileBlocks.SyncDirectory(_directory);
         _kernels[kernel.Digest] = kernel;
     }
 
@@ -109,7 +112,7 @@ internal sealed class KernelStore
     {
         var path = Path.Combine(_directory, DefaultFile);
         if (digest is null)
-            File.Delete(path);
+            DurableFiles.Delete(path);
         else
             WriteDurably(path, digest);
         DefaultDigest = digest;
@@ -158,12 +161,21 @@ internal sealed class KernelStore
     private static void WriteDurably(string path, string text)
     {
         var temporary = path + ".new";
-        using (var file = new FileStream(temporary, FileMode.Create, FileAccess.Write))
+        File.WriteAllText(temporary, text);
+        DurableFiles.Publish(temporary, path);
+    }
+
+    /// <summary>Whoever wrote the files need not have flushed them: a linker does not.</summary>
+    private static void Sync(string directory)
+    {
+        foreach (var path in Directory.EnumerateFiles(directory))
         {
-            file.Write(System.Text.Encoding.UTF8.GetBytes(text));
-            file.Flush(flushToDisk: true);
+            using var file = File.OpenHandle(path, access: FileAccess.ReadWrite);
+            RandomAccess.FlushToDisk(file);
         }
-        File.Move(temporary, path, overwrite: true);
+        foreach (var path in Directory.EnumerateDirectories(directory))
+            Sync(path);
+        FileBlocks.SyncDirectory(directory);
     }
 }
 

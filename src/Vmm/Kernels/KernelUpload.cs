@@ -15,6 +15,9 @@ internal static class KernelUpload
     private const int MaxEntries = 100_000;
     private const int MaxModule = 64 * 1024 * 1024;
 
+    /// <summary>As much as any name or extended header needs; .NET's reader asks for a header whole, whatever length it announces.</summary>
+    private const int MaxHeader = 1024 * 1024;
+
     /// <exception cref="KernelException"><c>kernel-invalid</c>: too large, or a tar that is damaged or has no kernel.</exception>
     public static async Task ReceiveAsync(IAsyncEnumerable<ReadOnlyMemory<byte>> content, string directory, CancellationToken cancellationToken)
     {
@@ -28,7 +31,7 @@ internal static class KernelUpload
             else
                 await SaveAsync(all, Path.Combine(directory, NameOf(head.Span)), KernelFile.MaxBytes, cancellationToken);
         }
-        catch (Exception e) when (e is InvalidDataException or FormatException or EndOfStreamException)
+        catch (Exception e) when (e is InvalidDataException or InvalidOperationException or FormatException or EndOfStreamException)
         {
             throw Invalid($"The archive is damaged: {e.Message}");
         }
@@ -82,7 +85,6 @@ internal static class KernelUpload
                 throw Invalid($"{Path.GetFileName(path)} is larger than {limit} bytes, so it is no guest kernel.");
             await file.WriteAsync(buffer.AsMemory(0, read), cancellationToken);
         }
-        file.Flush(flushToDisk: true);
     }
 
     private static KernelException Invalid(string message) => new(ProblemCodes.KernelInvalid, message);
@@ -114,6 +116,8 @@ internal static class KernelUpload
 
         public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
         {
+            if (buffer.Length > MaxHeader)
+                throw new InvalidDataException($"it has a header of over {MaxHeader} bytes");
             while (_chunk.IsEmpty)
             {
                 if (!await chunks.MoveNextAsync())

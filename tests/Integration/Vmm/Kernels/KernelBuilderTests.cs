@@ -1,6 +1,8 @@
 using System.Security.Cryptography;
+using Ravel.Linux.Files;
 using Ravel.Linux.Processes;
 using Ravel.Testing.Needs;
+using Ravel.Testing.Vmm;
 using Ravel.Vmm.Boot;
 using Ravel.Vmm.Kernels;
 
@@ -53,7 +55,7 @@ public sealed class KernelBuilderTests : IAsyncLifetime
         using var kernels = Kernels();
         var built = await kernels.BuildAsync(steps, TestContext.Current.CancellationToken);
         Assert.Equal(("small", KernelOrigin.Built, KernelFormat.Elf), (built.Name, built.Origin, built.Format));
-        Assert.Equal(["wait", "source", "unpack", "configure", "compile", "store"], steps.Phases.Distinct());
+        Assert.Equal(["source", "unpack", "configure", "compile", "store"], steps.Phases.Distinct());
         Assert.Equal(2, steps.Last("compile").Done);
         Assert.Empty(Directory.EnumerateDirectories(Work));
 
@@ -97,8 +99,36 @@ public sealed class KernelBuilderTests : IAsyncLifetime
         File.Delete(Path.Combine(Work, "fail"));
         var steps = new StepList();
         await kernels.BuildAsync(steps, TestContext.Current.CancellationToken);
-        Assert.Equal(["wait", "compile", "store"], steps.Phases.Distinct());
+        Assert.Equal(["compile", "store"], steps.Phases.Distinct());
         Assert.Equal(1, _source.Downloads);
+    }
+
+    [Fact]
+    public async Task Programs_of_a_build_that_was_cut_off_are_waited_for_and_that_is_said()
+    {
+        Directory.CreateDirectory(Work);
+        var steps = new StepList();
+        using var kernels = Kernels();
+        Task<InstalledKernel> build;
+        using (FileLock.TryAcquire(Path.Combine(Work, "lock")))
+        {
+            build = kernels.BuildAsync(steps, TestContext.Current.CancellationToken);
+            await steps.Waits.Task.WaitAsync(TestContext.Current.CancellationToken);
+            Assert.Equal(0, _source.Downloads);
+        }
+        await build;
+        Assert.Equal(["wait", "source", "unpack", "configure", "compile", "store"], steps.Phases.Distinct());
+    }
+
+    [Fact]
+    public async Task A_kernel_of_the_host_keeps_the_name_and_the_build_gets_one_beside_it()
+    {
+        var small = Directory.CreateDirectory(Path.Combine(_root, "kernel", "small")).FullName;
+        await File.WriteAllBytesAsync(Path.Combine(small, "vmlinux"), KernelBytes.Elf("6.9"), TestContext.Current.CancellationToken);
+        using var kernels = Kernels();
+        var built = await kernels.BuildAsync(null, TestContext.Current.CancellationToken);
+        Assert.Equal($"small-{built.Digest["sha256:".Length..][..8]}", built.Name);
+        Assert.Equal(KernelOrigin.Host, (await kernels.FindAsync("small", TestContext.Current.CancellationToken)).Origin);
     }
 
     [Fact]
@@ -149,6 +179,8 @@ public sealed class KernelBuilderTests : IAsyncLifetime
     {
         private readonly List<KernelBuildProgress> _steps = [];
 
+        public TaskCompletionSource Waits { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
         public IEnumerable<string> Phases => _steps.Select(step => step.Phase);
 
         public KernelBuildProgress Last(string phase) => _steps.Last(step => step.Phase == phase);
@@ -157,6 +189,8 @@ public sealed class KernelBuilderTests : IAsyncLifetime
         {
             lock (_steps)
                 _steps.Add(value);
+            if (value.Phase == "wait")
+                Waits.TrySetResult();
         }
     }
 

@@ -1,6 +1,7 @@
 using System.Formats.Tar;
 using System.Runtime.CompilerServices;
 using Ravel.Testing.Vmm;
+using Ravel.Vmm;
 using Ravel.Vmm.Boot;
 using Ravel.Vmm.Kernels;
 
@@ -190,6 +191,50 @@ public sealed class GuestKernelsTests : IDisposable
         Assert.Equal(["6.1.0-9", "other"], (await _kernels.ListAsync(None)).Select(kernel => kernel.Name));
         Assert.Equal(added.Digest, (await AddAsync(KernelBytes.Elf("6.9"), "mine")).Digest);
         Assert.Empty(Leftovers());
+    }
+
+    [Fact]
+    public async Task A_broken_kernel_of_the_host_hides_only_itself_and_whoever_means_it_is_told()
+    {
+        var added = await AddAsync(KernelBytes.Elf("6.9"), "mine");
+        Write("opt/kernel/6.1.0-9/vmlinuz", "no kernel"u8.ToArray());
+        Assert.Equal(added, Assert.Single(await _kernels.ListAsync(None)));
+        var error = await Assert.ThrowsAsync<KernelException>(() => _kernels.FindAsync("stock", None));
+        Assert.Equal("kernel-not-found", error.Code);
+        Assert.Contains("6.1.0-9/vmlinuz is no kernel", error.Message, StringComparison.Ordinal);
+        Assert.Contains("vmlinuz is no kernel", (await Assert.ThrowsAsync<VmmException>(() => _kernels.PrepareAsync("", None))).Message, StringComparison.Ordinal);
+        Assert.True((await _kernels.SetDefaultAsync("mine", None)).IsDefault);
+        using var prepared = await _kernels.PrepareAsync("", None);
+        Assert.Equal(added.Digest, prepared.Digest);
+    }
+
+    [Theory]
+    [InlineData('x', "02000000000")]
+    [InlineData('L', "02000000000")]
+    [InlineData('g', "77777777777")]
+    public async Task A_header_of_a_tar_is_not_read_whole_when_it_is_larger_than_any_has_to_be(char type, string octalLength)
+    {
+        var header = new byte[512];
+        "vmlinux"u8.CopyTo(header);
+        "0000644\0"u8.CopyTo(header.AsSpan(100));
+        System.Text.Encoding.ASCII.GetBytes(octalLength).CopyTo(header, 124);
+        "00000000000\0        "u8.CopyTo(header.AsSpan(136));
+        header[156] = (byte)type;
+        (type is 'L' ? "ustar  \0"u8 : "ustar\000"u8).CopyTo(header.AsSpan(257));
+        System.Text.Encoding.ASCII.GetBytes($"{Convert.ToString(header.Sum(value => value), 8).PadLeft(6, '0')}\0").CopyTo(header, 148);
+        var taken = 0;
+        await RefusedAsync("kernel-invalid", () => _kernels.AddAsync(Endless(), null, None));
+        Assert.InRange(taken, 0, 4 << 20);
+
+        async IAsyncEnumerable<ReadOnlyMemory<byte>> Endless()
+        {
+            yield return header;
+            for (; taken < 64 << 20; taken += 1 << 16)
+            {
+                await Task.Yield();
+                yield return new byte[1 << 16];
+            }
+        }
     }
 
     private static async Task RefusedAsync(string code, Func<Task> act) =>
