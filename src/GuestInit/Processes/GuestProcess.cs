@@ -63,24 +63,38 @@ internal sealed class GuestProcess
         var path = ProgramLookup.Find(config.Arguments[0], ProcessEnvironment.Get(environment, "PATH"));
 
         var group = controlGroup?.Open() ?? -1;
-        var descriptors = config.Tty ? OpenTerminal(config) : OpenPipes(input is not null);
-        var (pid, step, error) = ChildStart.Start(new ChildSpec
+        StandardStreams? descriptors = null;
+        int pid, error;
+        ChildStep step;
+        try
         {
-            Path = path,
-            Arguments = config.Arguments,
-            Environment = environment,
-            WorkingDirectory = directory,
-            UserId = user.UserId,
-            GroupId = user.GroupId,
-            Groups = user.Groups,
-            Stdin = descriptors.ChildStdin,
-            Stdout = descriptors.ChildStdout,
-            Stderr = descriptors.ChildStderr,
-            HasTerminal = config.Tty,
-            ControlGroup = group,
-        });
-        Descriptors.Close(group);
-        descriptors.CloseChildSide();
+            descriptors = config.Tty ? OpenTerminal(config) : OpenPipes(input is not null);
+            (pid, step, error) = ChildStart.Start(new ChildSpec
+            {
+                Path = path,
+                Arguments = config.Arguments,
+                Environment = environment,
+                WorkingDirectory = directory,
+                UserId = user.UserId,
+                GroupId = user.GroupId,
+                Groups = user.Groups,
+                Stdin = descriptors.ChildStdin,
+                Stdout = descriptors.ChildStdout,
+                Stderr = descriptors.ChildStderr,
+                HasTerminal = config.Tty,
+                ControlGroup = group,
+            });
+        }
+        catch
+        {
+            descriptors?.CloseOwnSide();
+            throw;
+        }
+        finally
+        {
+            Descriptors.Close(group);
+            descriptors?.CloseChildSide();
+        }
         if (pid == 0)
         {
             descriptors.CloseOwnSide();
@@ -160,16 +174,36 @@ internal sealed class GuestProcess
         return new StandardStreams(master, master, -1, slave, slave, slave);
     }
 
+    /// <exception cref="SystemCallException">There are no more descriptors; none is left open.</exception>
     private static StandardStreams OpenPipes(bool hasInput)
     {
-        var (stdinRead, stdinWrite) = hasInput ? Descriptors.Pipe() : (Descriptors.Open("/dev/null", Descriptors.ReadOnly), -1);
-        var (stdoutRead, stdoutWrite) = Descriptors.Pipe();
-        var (stderrRead, stderrWrite) = Descriptors.Pipe();
-        Descriptors.SetNonBlocking(stdoutRead);
-        Descriptors.SetNonBlocking(stderrRead);
-        if (hasInput)
-            Descriptors.SetNonBlocking(stdinWrite);
-        return new StandardStreams(stdinWrite, stdoutRead, stderrRead, stdinRead, stdoutWrite, stderrWrite);
+        var open = new List<int>(6);
+        try
+        {
+            var (stdinRead, stdinWrite) = hasInput ? Pipe() : (Descriptors.Open("/dev/null", Descriptors.ReadOnly), -1);
+            open.Add(stdinRead);
+            var (stdoutRead, stdoutWrite) = Pipe();
+            var (stderrRead, stderrWrite) = Pipe();
+            Descriptors.SetNonBlocking(stdoutRead);
+            Descriptors.SetNonBlocking(stderrRead);
+            if (hasInput)
+                Descriptors.SetNonBlocking(stdinWrite);
+            return new StandardStreams(stdinWrite, stdoutRead, stderrRead, stdinRead, stdoutWrite, stderrWrite);
+        }
+        catch
+        {
+            foreach (var descriptor in open.Distinct())
+                Descriptors.Close(descriptor);
+            throw;
+        }
+
+        (int Read, int Write) Pipe()
+        {
+            var pipe = Descriptors.Pipe();
+            open.Add(pipe.Read);
+            open.Add(pipe.Write);
+            return pipe;
+        }
     }
 
     private sealed record StandardStreams(int Stdin, int Stdout, int Stderr, int ChildStdin, int ChildStdout, int ChildStderr)

@@ -30,11 +30,14 @@ public static partial class BindMount
         throw error;
     }
 
-    /// <summary>Unmounts everything below a directory, the newest mount first. The files themselves are not touched.</summary>
+    /// <summary>Unmounts everything below a directory, if it is there, the newest mount first. The files themselves are not touched.</summary>
     /// <exception cref="IOException">The kernel refused.</exception>
     public static void RemoveBelow(string directory)
     {
-        foreach (var target in Below(directory, File.ReadAllText("/proc/self/mountinfo")).Reverse())
+        if (!Directory.Exists(directory))
+            return;
+        // The kernel names mounts by where they are, not by a symbolic link on the way there.
+        foreach (var target in Below(CanonicalPath.Of(directory), File.ReadAllText("/proc/self/mountinfo")).Reverse())
         {
             if (Unmount(target, Detach) != 0 && Marshal.GetLastPInvokeError() is not (InvalidArgument or NoSuchFile))
                 throw Failed($"unmounting {target}");

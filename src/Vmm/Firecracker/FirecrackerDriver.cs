@@ -87,11 +87,7 @@ public sealed class FirecrackerDriver : IVmmDriver
                 return null;
             }
             var launched = await CompareAsync(record, api, cancellationToken).ConfigureAwait(false);
-            var pipes = new VmPipes(
-                OutputPipe.Open(Path.Combine(place.Own, VmFiles.Log)),
-                DeviceMeter.Open(Path.Combine(place.Own, VmFiles.Metrics), record.RunDirectory),
-                VsockListener.Create(place));
-            return new FirecrackerVm(record, process, api, pipes, launched, place, _host, VersionOf(info));
+            return new FirecrackerVm(record, process, api, VmPipes.Open(place, record.RunDirectory), launched, place, _host, VersionOf(info));
         }
         catch (Exception e)
         {

@@ -242,6 +242,26 @@ internal sealed class FirecrackerVm : IVmm
 /// <param name="Log">Null when a VM that is adopted has none any more.</param>
 internal sealed record VmPipes(OutputPipe? Log, DeviceMeter Meter, VsockListener Link) : IDisposable
 {
+    /// <summary>Those of a VM that runs.</summary>
+    /// <exception cref="IOException">One cannot be opened; none is left open.</exception>
+    public static VmPipes Open(VmPlace place, string runDirectory)
+    {
+        OutputPipe? log = null;
+        DeviceMeter? meter = null;
+        try
+        {
+            log = OutputPipe.Open(Path.Combine(place.Own, VmFiles.Log));
+            meter = DeviceMeter.Open(Path.Combine(place.Own, VmFiles.Metrics), runDirectory);
+            return new VmPipes(log, meter, VsockListener.Create(place));
+        }
+        catch
+        {
+            meter?.Dispose();
+            log?.Dispose();
+            throw;
+        }
+    }
+
     public void Dispose()
     {
         Link.Dispose();

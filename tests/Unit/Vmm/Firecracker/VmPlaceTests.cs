@@ -1,3 +1,5 @@
+using Ravel.Linux.Processes;
+using Ravel.Vmm;
 using Ravel.Vmm.Firecracker;
 
 namespace Ravel.Unit.Vmm.Firecracker;
@@ -15,6 +17,20 @@ public sealed class VmPlaceTests : IDisposable
     }
 
     public void Dispose() => Directory.Delete(_directory, recursive: true);
+
+    [Fact]
+    public void Pipes_that_cannot_all_be_opened_are_closed_again()
+    {
+        foreach (var name in (string[])[VmFiles.Log, VmFiles.Metrics])
+            OutputPipe.Create(Path.Combine(_directory, name)).Dispose();
+        // Where the socket would be made.
+        Directory.CreateDirectory(Path.Combine(_directory, VmFiles.LinkSocket + ".new"));
+
+        Assert.Throws<VmmException>(() => VmPipes.Open(_place, _directory));
+
+        Assert.DoesNotContain(
+            new DirectoryInfo("/proc/self/fd").EnumerateFileSystemInfos(), fd => fd.LinkTarget?.StartsWith(_directory, StringComparison.Ordinal) == true);
+    }
 
     [Fact]
     public void A_plain_file_is_taken_under_its_new_name_and_may_be_read_by_all()
