@@ -29,6 +29,7 @@ setfattr                            attr             tests: images with extended
 podman                              podman           tests: the oracle for what is done with an image
 runc                                runc             tests: what podman runs containers with
 busybox                             busybox-static   tests: a guest's programs in one file
+/usr/lib/postgresql                 postgresql       tests: the database of many hosts
 flex                                flex             ravel kernel build, ./dev bench kernel
 bison                               bison            ravel kernel build, ./dev bench kernel
 bc                                  bc               ravel kernel build, ./dev bench kernel

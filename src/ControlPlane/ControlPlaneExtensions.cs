@@ -7,7 +7,6 @@ using Microsoft.AspNetCore.Http.Metadata;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
-using Microsoft.Extensions.Logging;
 using Ravel.Contracts.Api;
 using Ravel.ControlPlane.Apps;
 using Ravel.ControlPlane.Images;
@@ -19,7 +18,6 @@ using Ravel.ControlPlane.OpenApi;
 using Ravel.ControlPlane.Placement;
 using Ravel.ControlPlane.Problems;
 using Ravel.ControlPlane.Storage;
-using Ravel.ControlPlane.Storage.Sqlite;
 using Ravel.ControlPlane.Tokens;
 using Ravel.ControlPlane.Volumes;
 
@@ -40,7 +38,7 @@ public static class ControlPlaneExtensions
         options.Validate();
         services.TryAddSingleton(TimeProvider.System);
         services.AddSingleton(options);
-        services.AddSingleton<Database>(s => new SqliteDatabase(options.DatabasePath, s.GetRequiredService<ILoggerFactory>()));
+        services.AddDatabase(options.Database);
         services.AddSingleton<Placer>();
         services.AddTokens().AddNamespaces().AddApps().AddMachines().AddVolumes().AddNodes().AddOpenApiDocument();
         services.AddSingleton<IStartupFilter, Pipeline>();

@@ -1,10 +1,12 @@
+using Ravel.ControlPlane.Storage;
+
 namespace Ravel.ControlPlane;
 
 /// <summary>Configuration of the server role; a setting exists here and nowhere else.</summary>
 public sealed record ControlPlaneOptions
 {
-    /// <summary>The SQLite file; its directory must exist.</summary>
-    public required string DatabasePath { get; init; }
+    /// <summary>Where desired state is kept.</summary>
+    public required DatabaseAddress Database { get; init; }
 
     /// <summary>The Unix socket on which the node of this host serves <c>ravel.node.v1.Node</c>. It need not exist yet.</summary>
     public required string NodeSocketPath { get; init; }
@@ -33,7 +35,7 @@ public sealed record ControlPlaneOptions
     /// <exception cref="ArgumentException">A value no server could run with; names the setting.</exception>
     internal void Validate()
     {
-        ArgumentException.ThrowIfNullOrWhiteSpace(DatabasePath);
+        ArgumentNullException.ThrowIfNull(Database);
         ArgumentException.ThrowIfNullOrWhiteSpace(NodeSocketPath);
         ArgumentException.ThrowIfNullOrWhiteSpace(Version);
         ArgumentOutOfRangeException.ThrowIfLessThan(DestroyedRetention, TimeSpan.Zero);

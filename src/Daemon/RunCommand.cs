@@ -9,6 +9,7 @@ using Ravel.Agent.Journal;
 using Ravel.Agent.Networking;
 using Ravel.Agent.WarmStarts;
 using Ravel.ControlPlane;
+using Ravel.ControlPlane.Storage;
 using Ravel.Images;
 using Ravel.Linux.Processes;
 using Ravel.Vmm;
@@ -144,7 +145,7 @@ internal static class RunCommand
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(endPoint));
         builder.Services.AddControlPlane(new ControlPlaneOptions
         {
-            DatabasePath = Path.Combine(options.DataDirectory, "server.db"),
+            Database = options.Database ?? DatabaseAddress.Sqlite(Path.Combine(options.DataDirectory, "server.db")),
             NodeSocketPath = nodeSocket,
             Version = DaemonVersion.Text,
         });

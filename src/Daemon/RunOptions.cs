@@ -1,6 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using System.Net;
+using Ravel.ControlPlane.Storage;
 using Ravel.Images;
 
 namespace Ravel.Daemon;
@@ -27,6 +28,9 @@ internal sealed record RunOptions
     /// <summary>Settings of registries; null: the default file, if it is there.</summary>
     public string? RegistriesFile { get; init; }
 
+    /// <summary>Null: a SQLite file in the data directory.</summary>
+    public DatabaseAddress? Database { get; init; }
+
     /// <summary>Machines begin as copies of a guest that waits already.</summary>
     public bool WarmStart { get; init; }
 
@@ -41,7 +45,7 @@ internal sealed record RunOptions
         for (var i = 0; i < args.Count; i++)
         {
             var (name, value) = args[i].Split('=', 2) is [var left, var right] ? (left, right) : (args[i], null);
-            if (name is not ("--data" or "--listen" or "--vmm" or "--kernel" or "--init" or "--image-limit" or "--registries" or "--warm-start"))
+            if (name is not ("--data" or "--listen" or "--vmm" or "--kernel" or "--init" or "--image-limit" or "--registries" or "--warm-start" or "--database"))
             {
                 error = $"raveld run: '{args[i]}' is not an option; see raveld --help";
                 return false;
@@ -77,8 +81,17 @@ internal sealed record RunOptions
             return false;
         }
 
+        DatabaseAddress? database = null;
+        if ((values.GetValueOrDefault("--database") ?? environment("RAVEL_DATABASE")) is { Length: > 0 } text
+            && !DatabaseAddress.TryParse(text, out database, out var reason))
+        {
+            error = $"raveld run: --database: {reason}";
+            return false;
+        }
+
         options = new RunOptions
         {
+            Database = database,
             WarmStart = warmStart != "off",
             ImageLimit = imageLimit,
             DataDirectory = Path.GetFullPath(values.GetValueOrDefault("--data") ?? environment("RAVEL_DATA") ?? "/var/lib/ravel"),

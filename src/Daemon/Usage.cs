@@ -18,6 +18,8 @@ internal static class Usage
         Options of run:
           --data DIR             where everything is kept (default /var/lib/ravel)
           --listen ADDRESS:PORT  of the API (default 127.0.0.1:7717, or a free port when that is taken)
+          --database ADDRESS     postgres://USER:PASSWORD@HOST/DATABASE (default a SQLite file in the data directory; environment RAVEL_DATABASE,
+                                 which unlike an option is not shown to other users of this host)
           --vmm NAME             qemu or firecracker (default qemu; environment RAVEL_VMM)
           --kernel DIR|NAME      the host's kernel: a directory with vmlinuz and modules/, or the name of one beside it (environment RAVEL_KERNEL)
           --init FILE            ravel-init (default: next to raveld)

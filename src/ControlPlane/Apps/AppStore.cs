@@ -51,6 +51,7 @@ internal sealed class AppStore(Database database, TimeProvider time)
             async db =>
             {
                 var row = await FindAsync(db, tenant, name, cancellationToken);
+                await db.HoldAppAsync(row.Id, cancellationToken);
                 var machines = await LivingAsync(db, row, cancellationToken);
                 if (machines > 0)
                 {

@@ -21,6 +21,9 @@ internal static class EventEndpoints
     /// <summary>A wake-up that was lost costs at most this.</summary>
     private static readonly TimeSpan LookAgain = TimeSpan.FromSeconds(30);
 
+    /// <summary>Over all machines an event may settle only after its wake-up (<see cref="Storage.ServerDbContext.SettledEvents"/>).</summary>
+    private static readonly TimeSpan LookAgainAtAll = TimeSpan.FromSeconds(1);
+
     public static void MapEvents(this IEndpointRouteBuilder v1, IEndpointRouteBuilder machine)
     {
         v1.MapGet("/events", AllAsync)
@@ -81,7 +84,7 @@ internal static class EventEndpoints
             if (isOver && events.Count == 0)
                 yield break;
             if (events.Count == 0)
-                await subscription.Wakeup.WaitAsync(LookAgain, time, cancellationToken);
+                await subscription.Wakeup.WaitAsync(machine is null ? LookAgainAtAll : LookAgain, time, cancellationToken);
         }
     }
 }

@@ -3,7 +3,8 @@ using Ravel.Durable;
 namespace Ravel.ControlPlane.Machines;
 
 /// <summary>
-/// Tells waiters of this process that a machine changed; they read it again. Subscribe before reading: then no change is missed.
+/// Tells waiters that a machine changed; they read it again. Subscribe before reading: then no change is missed. What this process
+/// changed is published to other servers on the same database, and what they changed is heard here.
 /// </summary>
 internal sealed class MachineChanges
 {
@@ -25,8 +26,28 @@ internal sealed class MachineChanges
         return subscription;
     }
 
+    /// <summary>A change of this process, for other servers.</summary>
+    public event Action<string>? Published;
+
     /// <summary>Call after the commit.</summary>
     public void Notify(string machineId)
+    {
+        Hear(machineId);
+        Published?.Invoke(machineId);
+    }
+
+    /// <summary>Any machine may have changed.</summary>
+    public void HearAll()
+    {
+        lock (_lock)
+        {
+            foreach (var subscription in _subscriptions.Values.SelectMany(list => list))
+                subscription.Wakeup.Set();
+        }
+    }
+
+    /// <summary>Another server changed a machine.</summary>
+    public void Hear(string machineId)
     {
         lock (_lock)
         {

@@ -128,5 +128,6 @@ internal static class MachineReports
     }
 
     private static string? Text(string? text) =>
-        string.IsNullOrEmpty(text) ? null : text.Length <= MaxText ? text : text[..MaxText];
+        // PostgreSQL's text has no NUL.
+        string.IsNullOrEmpty(text) ? null : (text.Length <= MaxText ? text : text[..MaxText]).Replace('\0', '\uFFFD');
 }

@@ -62,7 +62,7 @@ internal sealed class MachineStore(Database database, IdempotencyKeys keys, Time
 
     /// <summary>The newest event there is, of whatever machine.</summary>
     public Task<long> LastEventAsync(CancellationToken cancellationToken) =>
-        database.ReadAsync(async db => await db.MachineEvents.MaxAsync(e => (long?)e.Sequence, cancellationToken) ?? 0, cancellationToken);
+        database.ReadAsync(async db => await db.SettledEvents.MaxAsync(e => (long?)e.Sequence, cancellationToken) ?? 0, cancellationToken);
 
     /// <param name="tenant">The namespace.</param>
     /// <param name="app">Null: every app of it.</param>
@@ -212,7 +212,7 @@ internal sealed class MachineStore(Database database, IdempotencyKeys keys, Time
 
     private static IQueryable<MachineEventRow> EventsIn(ServerDbContext db, string tenant, string? machine) => machine is not null
         ? db.MachineEvents.Where(e => e.MachineId == machine)
-        : db.MachineEvents.Where(e => db.Machines.Any(m => m.Id == e.MachineId && m.Namespace == tenant));
+        : db.SettledEvents.Where(e => db.Machines.Any(m => m.Id == e.MachineId && m.Namespace == tenant));
 
     private static IQueryable<MachineEventRow> EventsOf(ServerDbContext db, string id, int limit) =>
         db.MachineEvents.Where(e => e.MachineId == id).OrderByDescending(e => e.Sequence).Take(limit);

@@ -1,4 +1,6 @@
 using Microsoft.EntityFrameworkCore;
+using Ravel.Contracts.Api;
+using Ravel.ControlPlane.Problems;
 
 namespace Ravel.ControlPlane.Storage;
 
@@ -15,9 +17,16 @@ internal abstract class Database
 
     public async Task<T> ReadAsync<T>(Func<ServerDbContext, Task<T>> read, CancellationToken cancellationToken)
     {
-        await using var context = await CreateAsync(cancellationToken);
-        context.ChangeTracker.QueryTrackingBehavior = QueryTrackingBehavior.NoTracking;
-        return await read(context);
+        try
+        {
+            await using var context = await CreateAsync(cancellationToken);
+            context.ChangeTracker.QueryTrackingBehavior = QueryTrackingBehavior.NoTracking;
+            return await read(context);
+        }
+        catch (Exception e) when (IsAway(e))
+        {
+            throw Away(e);
+        }
     }
 
     /// <summary>
@@ -28,18 +37,22 @@ internal abstract class Database
     {
         for (var attempt = 1; ; attempt++)
         {
-            using var turn = await EnterWriteAsync(cancellationToken);
-            await using var context = await CreateAsync(cancellationToken);
-            await using var transaction = await context.Database.BeginTransactionAsync(cancellationToken);
             try
             {
+                using var turn = await EnterWriteAsync(cancellationToken);
+                await using var context = await CreateAsync(cancellationToken);
+                await using var transaction = await context.Database.BeginTransactionAsync(cancellationToken);
                 var result = await write(context);
                 await context.SaveChangesAsync(cancellationToken);
                 // From here on the outcome is the database's: a caller that went away must not leave it half known.
                 await transaction.CommitAsync(CancellationToken.None);
                 return result;
             }
-            catch (DbUpdateException) when (attempt < Attempts)
+            catch (Exception e) when (IsAway(e))
+            {
+                throw Away(e);
+            }
+            catch (Exception e) when (attempt < Attempts && (e is DbUpdateException || MayPass(e)))
             {
                 // Concurrency and unique keys both surface here; the next attempt sees who won.
             }
@@ -57,6 +70,15 @@ internal abstract class Database
 
     protected abstract Task<ServerDbContext> CreateAsync(CancellationToken cancellationToken);
 
-    /// <summary>Waits for this process's turn to write, where the engine has one writer at a time.</summary>
-    protected abstract Task<IDisposable> EnterWriteAsync(CancellationToken cancellationToken);
+    /// <summary>Waits for this process's turn to write, where the engine has one writer at a time; null where it has many.</summary>
+    protected abstract ValueTask<IDisposable?> EnterWriteAsync(CancellationToken cancellationToken);
+
+    /// <summary>Whether a transaction lost against another and may win the next time.</summary>
+    protected virtual bool MayPass(Exception exception) => false;
+
+    /// <summary>Whether the engine, and not the statement, is what failed.</summary>
+    protected virtual bool IsAway(Exception exception) => false;
+
+    private static ProblemException Away(Exception cause) => new(
+        ProblemCodes.DatabaseUnavailable, "The server's database does not answer; machines run on, and this works again when it does.", cause);
 }

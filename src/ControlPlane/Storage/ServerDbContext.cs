@@ -37,6 +37,15 @@ internal abstract class ServerDbContext : DbContext
 
     public DbSet<NodeRow> Nodes => Set<NodeRow>();
 
+    /// <summary>Events below which none will appear any more: for readers that remember the last number they saw, over all machines.</summary>
+    public virtual IQueryable<MachineEventRow> SettledEvents => MachineEvents;
+
+    /// <summary>
+    /// Until this transaction ends, nothing is added to an app (a machine, a volume) by another: for decisions that rest on an app's being
+    /// empty. Where there is one writer at a time this costs and does nothing.
+    /// </summary>
+    public virtual Task HoldAppAsync(string appId, CancellationToken cancellationToken) => Task.CompletedTask;
+
     public override Task<int> SaveChangesAsync(bool acceptAllChangesOnSuccess, CancellationToken cancellationToken = default)
     {
         foreach (var entry in ChangeTracker.Entries<MachineRow>())
@@ -136,6 +145,8 @@ internal abstract class ServerDbContext : DbContext
         {
             e.ToTable("nodes").HasKey(r => r.Id);
             e.Property(r => r.Id).HasMaxLength(128);
+            // Two servers that follow one node must not both count an event.
+            e.Property(r => r.LastSequence).IsConcurrencyToken();
         });
     }
 

@@ -1,21 +1,29 @@
 using Ravel.Contracts.Api;
+using Ravel.ControlPlane.Storage;
 using Ravel.Contracts.Node;
 using Ravel.Testing.ControlPlane;
 using Machine = Ravel.Contracts.Api.Machine;
 
 namespace Ravel.Integration.ControlPlane;
 
-public sealed class MachineApiTests : IAsyncLifetime
+public class MachineApiTests : IAsyncLifetime
 {
     private ControlPlaneHost _host = null!;
 
+    /// <summary>Null: a SQLite file.</summary>
+    protected virtual Task<DatabaseAddress?> DatabaseAsync() => Task.FromResult<DatabaseAddress?>(null);
+
     public async ValueTask InitializeAsync()
     {
-        _host = await ControlPlaneHost.StartAsync();
+        _host = await ControlPlaneHost.StartAsync(database: await DatabaseAsync());
         await _host.Client.CreateAppAsync("web");
     }
 
-    public ValueTask DisposeAsync() => _host.DisposeAsync();
+    public ValueTask DisposeAsync()
+    {
+        GC.SuppressFinalize(this);
+        return _host.DisposeAsync();
+    }
 
     [Fact]
     public async Task A_created_machine_runs_on_the_node_and_is_shown_with_what_the_node_said()

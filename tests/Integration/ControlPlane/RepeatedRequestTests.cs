@@ -1,22 +1,30 @@
 using System.Net.Http.Json;
 using Ravel.Contracts.Api;
+using Ravel.ControlPlane.Storage;
 using Ravel.Testing.ControlPlane;
 using Machine = Ravel.Contracts.Api.Machine;
 
 namespace Ravel.Integration.ControlPlane;
 
 /// <summary>Idempotency keys, leases, pages and cursors.</summary>
-public sealed class RepeatedRequestTests : IAsyncLifetime
+public class RepeatedRequestTests : IAsyncLifetime
 {
     private ControlPlaneHost _host = null!;
 
+    /// <summary>Null: a SQLite file.</summary>
+    protected virtual Task<DatabaseAddress?> DatabaseAsync() => Task.FromResult<DatabaseAddress?>(null);
+
     public async ValueTask InitializeAsync()
     {
-        _host = await ControlPlaneHost.StartAsync();
+        _host = await ControlPlaneHost.StartAsync(database: await DatabaseAsync());
         await _host.Client.CreateAppAsync("web");
     }
 
-    public ValueTask DisposeAsync() => _host.DisposeAsync();
+    public ValueTask DisposeAsync()
+    {
+        GC.SuppressFinalize(this);
+        return _host.DisposeAsync();
+    }
 
     [Fact]
     public async Task Ten_requests_with_one_key_at_once_make_one_machine()

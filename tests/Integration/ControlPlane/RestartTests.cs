@@ -1,21 +1,29 @@
 using Ravel.Contracts.Api;
+using Ravel.ControlPlane.Storage;
 using Ravel.Contracts.Node;
 using Ravel.ControlPlane;
 using Ravel.Testing.ControlPlane;
 
 namespace Ravel.Integration.ControlPlane;
 
-public sealed class RestartTests : IAsyncLifetime
+public class RestartTests : IAsyncLifetime
 {
     private ControlPlaneHost _host = null!;
 
+    /// <summary>Null: a SQLite file.</summary>
+    protected virtual Task<DatabaseAddress?> DatabaseAsync() => Task.FromResult<DatabaseAddress?>(null);
+
     public async ValueTask InitializeAsync()
     {
-        _host = await ControlPlaneHost.StartAsync();
+        _host = await ControlPlaneHost.StartAsync(database: await DatabaseAsync());
         await _host.Client.CreateAppAsync("web");
     }
 
-    public ValueTask DisposeAsync() => _host.DisposeAsync();
+    public ValueTask DisposeAsync()
+    {
+        GC.SuppressFinalize(this);
+        return _host.DisposeAsync();
+    }
 
     [Fact]
     public async Task The_first_start_makes_two_tokens_and_later_ones_none()
@@ -143,7 +151,7 @@ public sealed class RestartTests : IAsyncLifetime
     public async Task A_destroyed_machine_is_forgotten_after_its_retention()
     {
         await using var host = await ControlPlaneHost.StartAsync(
-            o => o with { DestroyedRetention = TimeSpan.Zero, SweepInterval = TimeSpan.FromMilliseconds(20) });
+            o => o with { DestroyedRetention = TimeSpan.Zero, SweepInterval = TimeSpan.FromMilliseconds(20) }, database: await DatabaseAsync());
         await host.Client.CreateAppAsync("web");
         var machine = await host.Client.CreateMachineAsync("web");
         await host.Client.DeleteAsync($"{ApiCalls.PathOf(machine)}?force=true").OkAsync();

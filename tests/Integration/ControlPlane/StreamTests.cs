@@ -6,26 +6,34 @@ using System.Text.Json;
 using Google.Protobuf;
 using Grpc.Core;
 using Ravel.Contracts.Api;
+using Ravel.ControlPlane.Storage;
 using Ravel.Contracts.Node;
 using Ravel.Testing.ControlPlane;
 using Machine = Ravel.Contracts.Api.Machine;
 
 namespace Ravel.Integration.ControlPlane;
 
-public sealed class StreamTests : IAsyncLifetime
+public class StreamTests : IAsyncLifetime
 {
     private ControlPlaneHost _host = null!;
+
+    /// <summary>Null: a SQLite file.</summary>
+    protected virtual Task<DatabaseAddress?> DatabaseAsync() => Task.FromResult<DatabaseAddress?>(null);
     private Machine _machine = null!;
 
     public async ValueTask InitializeAsync()
     {
-        _host = await ControlPlaneHost.StartAsync();
+        _host = await ControlPlaneHost.StartAsync(database: await DatabaseAsync());
         await _host.Client.CreateAppAsync("web");
         _machine = await _host.Client.CreateMachineAsync("web");
         await _host.Client.WaitAsync(_machine, MachineStates.Started);
     }
 
-    public ValueTask DisposeAsync() => _host.DisposeAsync();
+    public ValueTask DisposeAsync()
+    {
+        GC.SuppressFinalize(this);
+        return _host.DisposeAsync();
+    }
 
     [Fact]
     public async Task Exec_returns_output_and_exit_code_and_feeds_standard_input()

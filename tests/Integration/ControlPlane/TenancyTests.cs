@@ -1,18 +1,22 @@
 using System.Net;
 using Ravel.Contracts.Api;
+using Ravel.ControlPlane.Storage;
 using Ravel.Testing.ControlPlane;
 
 namespace Ravel.Integration.ControlPlane;
 
-public sealed class TenancyTests : IAsyncLifetime
+public class TenancyTests : IAsyncLifetime
 {
     private ControlPlaneHost _host = null!;
+
+    /// <summary>Null: a SQLite file.</summary>
+    protected virtual Task<DatabaseAddress?> DatabaseAsync() => Task.FromResult<DatabaseAddress?>(null);
     private HttpClient _red = null!;
     private HttpClient _blue = null!;
 
     public async ValueTask InitializeAsync()
     {
-        _host = await ControlPlaneHost.StartAsync();
+        _host = await ControlPlaneHost.StartAsync(database: await DatabaseAsync());
         _red = await TenantAsync("red");
         _blue = await TenantAsync("blue");
     }
@@ -134,7 +138,16 @@ public sealed class TenancyTests : IAsyncLifetime
     public async Task The_database_holds_no_secret()
     {
         await _host.StopServerAsync();
-        foreach (var file in Directory.EnumerateFiles(Path.GetDirectoryName(_host.DatabasePath)!, "server.db*"))
+        if (_host.Database.Postgres is { } connection)
+        {
+            await using var source = Npgsql.NpgsqlDataSource.Create(connection);
+            await using var dump = source.CreateCommand("SELECT schema_to_xml('public', true, false, '')::text");
+            var text = (string)(await dump.ExecuteScalarAsync())!;
+            Assert.Contains("bootstrap-administrator", text, StringComparison.Ordinal);
+            Assert.DoesNotContain("rvl_", text, StringComparison.Ordinal);
+            return;
+        }
+        foreach (var file in Directory.EnumerateFiles(Path.GetDirectoryName(_host.Database.File)!, "server.db*"))
         {
             var bytes = await File.ReadAllBytesAsync(file);
             Assert.True(bytes.AsSpan().IndexOf("rvl_"u8) < 0, $"{file} holds a secret.");

@@ -1,22 +1,30 @@
 using System.Net.Http.Json;
 using Ravel.Contracts.Api;
+using Ravel.ControlPlane.Storage;
 using Ravel.Testing.ControlPlane;
 
 namespace Ravel.Integration.ControlPlane;
 
-public sealed class VolumeApiTests : IAsyncLifetime
+public class VolumeApiTests : IAsyncLifetime
 {
     private const string Volumes = "/v1/apps/web/volumes";
 
     private ControlPlaneHost _host = null!;
 
+    /// <summary>Null: a SQLite file.</summary>
+    protected virtual Task<DatabaseAddress?> DatabaseAsync() => Task.FromResult<DatabaseAddress?>(null);
+
     public async ValueTask InitializeAsync()
     {
-        _host = await ControlPlaneHost.StartAsync();
+        _host = await ControlPlaneHost.StartAsync(database: await DatabaseAsync());
         await _host.Client.CreateAppAsync("web");
     }
 
-    public ValueTask DisposeAsync() => _host.DisposeAsync();
+    public ValueTask DisposeAsync()
+    {
+        GC.SuppressFinalize(this);
+        return _host.DisposeAsync();
+    }
 
     [Fact]
     public async Task A_volume_is_made_on_the_node_grown_and_removed()

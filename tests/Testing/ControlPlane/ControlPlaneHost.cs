@@ -11,11 +11,12 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Ravel.Contracts.Api;
 using Ravel.ControlPlane;
+using Ravel.ControlPlane.Storage;
 
 namespace Ravel.Testing.ControlPlane;
 
 /// <summary>
-/// A server as users meet it: Kestrel on a loopback port, a database file, a <see cref="FakeNode"/> on a Unix socket. It can be
+/// A server as users meet it: Kestrel on a loopback port, a database, a <see cref="FakeNode"/> on a Unix socket. It can be
 /// stopped and started on the same files.
 /// </summary>
 public sealed class ControlPlaneHost : IAsyncDisposable
@@ -24,9 +25,10 @@ public sealed class ControlPlaneHost : IAsyncDisposable
     private readonly Func<ControlPlaneOptions, ControlPlaneOptions> _configure;
     private WebApplication? _app;
 
-    private ControlPlaneHost(Func<ControlPlaneOptions, ControlPlaneOptions> configure)
+    private ControlPlaneHost(Func<ControlPlaneOptions, ControlPlaneOptions> configure, DatabaseAddress? database)
     {
         _configure = configure;
+        Database = database ?? DatabaseAddress.Sqlite(Path.Combine(_directory, "server.db"));
         Node = new FakeNode(Path.Combine(_directory, "node.sock"));
     }
 
@@ -44,12 +46,15 @@ public sealed class ControlPlaneHost : IAsyncDisposable
     /// <summary>With the administrator's token.</summary>
     public HttpClient Client { get; private set; } = new();
 
-    public string DatabasePath => Path.Combine(_directory, "server.db");
+    public DatabaseAddress Database { get; }
 
+    /// <param name="configure">Changes the options.</param>
+    /// <param name="withNode">Whether the node is there from the beginning.</param>
+    /// <param name="database">Null: a SQLite file.</param>
     public static async Task<ControlPlaneHost> StartAsync(
-        Func<ControlPlaneOptions, ControlPlaneOptions>? configure = null, bool withNode = true)
+        Func<ControlPlaneOptions, ControlPlaneOptions>? configure = null, bool withNode = true, DatabaseAddress? database = null)
     {
-        var host = new ControlPlaneHost(configure ?? (o => o));
+        var host = new ControlPlaneHost(configure ?? (o => o), database);
         if (withNode)
             await host.Node.StartAsync();
         await host.StartServerAsync();
@@ -66,7 +71,7 @@ public sealed class ControlPlaneHost : IAsyncDisposable
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, 0));
         builder.Services.AddControlPlane(_configure(new ControlPlaneOptions
         {
-            DatabasePath = DatabasePath,
+            Database = Database,
             NodeSocketPath = Node.SocketPath,
             Version = "0.0.0-test",
         }));

@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Routing;
 using Ravel.Contracts.Api;
 using Ravel.ControlPlane;
+using Ravel.ControlPlane.Storage;
 using Ravel.Testing.Repository;
 
 namespace Ravel.Unit.Repository;
@@ -36,7 +37,7 @@ public sealed partial class ApiDocumentTests
     private static List<string> Endpoints()
     {
         var builder = WebApplication.CreateSlimBuilder();
-        builder.Services.AddControlPlane(new ControlPlaneOptions { DatabasePath = "unused", NodeSocketPath = "unused", Version = "0" });
+        builder.Services.AddControlPlane(new ControlPlaneOptions { Database = DatabaseAddress.Sqlite("unused"), NodeSocketPath = "unused", Version = "0" });
         var app = builder.Build();
         app.MapControlPlane();
         return

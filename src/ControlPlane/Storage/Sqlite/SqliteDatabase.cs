@@ -39,13 +39,16 @@ internal sealed class SqliteDatabase : Database, IDisposable
     {
         using var turn = await EnterWriteAsync(cancellationToken);
         await using var context = await CreateAsync(cancellationToken);
+        // EF Core's lock over migrations is a row in a table of this file, and it waits for ever for one that a killed process left. There is
+        // one server to a file (the host slot sees to it), so whatever is there is a dead one's.
+        await context.Database.ExecuteSqlRawAsync("""DROP TABLE IF EXISTS "__EFMigrationsLock" """, cancellationToken);
         await context.Database.MigrateAsync(cancellationToken);
     }
 
     protected override async Task<ServerDbContext> CreateAsync(CancellationToken cancellationToken) =>
         await _contexts.CreateDbContextAsync(cancellationToken);
 
-    protected override async Task<IDisposable> EnterWriteAsync(CancellationToken cancellationToken)
+    protected override async ValueTask<IDisposable?> EnterWriteAsync(CancellationToken cancellationToken)
     {
         await _writer.WaitAsync(cancellationToken);
         return new Turn(_writer);

@@ -1,0 +1,71 @@
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Diagnostics;
+using Microsoft.EntityFrameworkCore.Infrastructure;
+using Microsoft.Extensions.Logging;
+using Npgsql;
+
+namespace Ravel.ControlPlane.Storage.Postgres;
+
+/// <summary>
+/// The only place with what is PostgreSQL's own. Transactions are READ COMMITTED: what a write decides on is guarded by row versions,
+/// unique keys, foreign keys and <see cref="ServerDbContext.HoldAppAsync"/>, so that writers of different machines never wait for or
+/// abort each other, on however many servers.
+/// </summary>
+internal sealed class PostgresDatabase : Database, IAsyncDisposable
+{
+    private readonly PooledDbContextFactory<PostgresServerDbContext> _contexts;
+
+    public PostgresDatabase(string connection, ILoggerFactory loggers)
+    {
+        Source = new NpgsqlDataSourceBuilder(connection).Build();
+        var options = new DbContextOptionsBuilder<PostgresServerDbContext>()
+            .UseNpgsql(Source)
+            .UseLoggerFactory(loggers)
+            .ConfigureWarnings(w => w.Log((RelationalEventId.CommandExecuted, LogLevel.Debug)))
+            .Options;
+        _contexts = new PooledDbContextFactory<PostgresServerDbContext>(options, poolSize: 128);
+    }
+
+    public NpgsqlDataSource Source { get; }
+
+    /// <summary>EF Core locks the history of migrations: of servers that start together one brings the schema up to date.</summary>
+    public override async Task MigrateAsync(CancellationToken cancellationToken)
+    {
+        await using var context = await CreateAsync(cancellationToken);
+        await context.Database.MigrateAsync(cancellationToken);
+    }
+
+    public ValueTask DisposeAsync() => Source.DisposeAsync();
+
+    protected override async Task<ServerDbContext> CreateAsync(CancellationToken cancellationToken) =>
+        await _contexts.CreateDbContextAsync(cancellationToken);
+
+    protected override ValueTask<IDisposable?> EnterWriteAsync(CancellationToken cancellationToken) => ValueTask.FromResult<IDisposable?>(null);
+
+    /// <summary>Deadlocks and failed serialization: whoever lost tries again.</summary>
+    protected override bool MayPass(Exception exception) => Cause(exception) is PostgresException
+    {
+        SqlState: PostgresErrorCodes.DeadlockDetected or PostgresErrorCodes.SerializationFailure,
+    };
+
+    /// <summary>The server is away, is going away, takes no more connections, or does not answer in time.</summary>
+    protected override bool IsAway(Exception exception) => Cause(exception) switch
+    {
+        PostgresException e => e.SqlState is PostgresErrorCodes.AdminShutdown or PostgresErrorCodes.CrashShutdown
+            or PostgresErrorCodes.CannotConnectNow or PostgresErrorCodes.TooManyConnections or PostgresErrorCodes.DiskFull
+            or PostgresErrorCodes.ReadOnlySqlTransaction,
+        NpgsqlException => true,
+        _ => false,
+    };
+
+    /// <summary>What the driver said, under what EF Core wrapped around it.</summary>
+    private static Exception? Cause(Exception exception)
+    {
+        for (var e = exception; e is not null; e = e.InnerException)
+        {
+            if (e is NpgsqlException)
+                return e;
+        }
+        return null;
+    }
+}
