@@ -23,6 +23,7 @@ public class TenancyTests : IAsyncLifetime
 
     public async ValueTask DisposeAsync()
     {
+        GC.SuppressFinalize(this);
         _red.Dispose();
         _blue.Dispose();
         await _host.DisposeAsync();
