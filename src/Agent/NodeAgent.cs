@@ -54,7 +54,7 @@ internal sealed class NodeAgent : IHostedService, IAsyncDisposable
         _options = options;
         _driver = driver;
         _images = images;
-        _network = new SharedNetwork(network);
+        _network = new SharedNetwork(network, limits: !driver.LimitsNetwork);
         _time = time;
         _logger = logger;
         _faults = faults;

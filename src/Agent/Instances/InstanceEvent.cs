@@ -73,6 +73,9 @@ internal enum InstanceEffect
     /// <summary>Watch the VMM, keep a link to its guest and configure it.</summary>
     Attend,
 
+    /// <summary>Have the VMM and the host keep to the limits of today.</summary>
+    Limit,
+
     /// <summary>Let go of the guest, stop its CPUs and save its memory.</summary>
     Save,
 

@@ -1,3 +1,4 @@
+using Ravel.Agent.Limits;
 using Ravel.Contracts.Api;
 using Ravel.Contracts.Node;
 
@@ -87,6 +88,14 @@ internal static class PutRules
         {
             InstanceState.Starting => InstanceStates.Change(
                 machine, instance with { IsStopRequested = true }, context, [InstanceEffect.CancelStart], ["update"]),
+            _ when MachineLimits.DifferInNothingElse(instance.Spec, machine.Spec) => new Decision(
+                machine with
+                {
+                    Instance = instance with { Generation = machine.Generation, Spec = machine.Spec },
+                    ObservedGeneration = machine.Generation,
+                },
+                [InstanceEffect.Limit],
+                ["update"]),
             _ => InstanceStates.Stop(machine, instance, context),
         };
     }

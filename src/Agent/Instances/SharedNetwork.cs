@@ -16,16 +16,46 @@ internal sealed class SharedNetwork : IDisposable
     private readonly ConcurrentDictionary<InstanceId, NetworkAttachment> _attached = new();
     private readonly SemaphoreSlim _permits = new(MaxAtOnce);
 
-    public SharedNetwork(INodeNetwork network) => _network = network;
+    private readonly bool _limits;
+
+    /// <param name="network">The node's.</param>
+    /// <param name="limits">Whether it has to limit what goes through the taps; otherwise the VMMs do.</param>
+    public SharedNetwork(INodeNetwork network, bool limits)
+    {
+        _network = network;
+        _limits = limits;
+    }
 
     public async Task<InstanceNetwork> AttachAsync(NetworkAttachment attachment, CancellationToken cancellationToken)
     {
+        attachment = Limited(attachment);
         await _permits.WaitAsync(cancellationToken);
         try
         {
             var network = await _network.AttachAsync(attachment, cancellationToken);
             _attached[attachment.Instance] = attachment;
             return network;
+        }
+        finally
+        {
+            _permits.Release();
+        }
+    }
+
+    /// <summary>Changes how much may go through an instance's tap.</summary>
+    /// <exception cref="NetworkException">The kernel refused; the next comparison tries again.</exception>
+    public async Task LimitAsync(InstanceId instance, long? bytesPerSecond)
+    {
+        if (!_limits)
+            return;
+        await _permits.WaitAsync();
+        try
+        {
+            if (!_attached.TryGetValue(instance, out var attachment))
+                return;
+            // Noted first: what fails now is made good by the next comparison.
+            _attached.TryUpdate(instance, attachment with { BytesPerSecond = bytesPerSecond }, attachment);
+            await _network.LimitAsync(instance, bytesPerSecond, CancellationToken.None);
         }
         finally
         {
@@ -51,7 +81,7 @@ internal sealed class SharedNetwork : IDisposable
     public Task RestoreAsync(IReadOnlyCollection<NetworkAttachment> attached, CancellationToken cancellationToken)
     {
         foreach (var attachment in attached)
-            _attached[attachment.Instance] = attachment;
+            _attached[attachment.Instance] = Limited(attachment);
         return ReconcileAsync(cancellationToken);
     }
 
@@ -73,4 +103,6 @@ internal sealed class SharedNetwork : IDisposable
     }
 
     public void Dispose() => _permits.Dispose();
+
+    private NetworkAttachment Limited(NetworkAttachment attachment) => _limits ? attachment : attachment with { BytesPerSecond = null };
 }

@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging;
+using Ravel.Agent.Limits;
 using Ravel.Agent.Logs;
 using Ravel.Agent.Networking;
 using Ravel.Contracts.Api;
@@ -65,7 +66,10 @@ internal sealed class StartWorkflow
         addressIndex,
         networkIndex,
         [.. spec.Ports.Select(port => new PortMapping(
-            port.Protocol, port.HostAddress.Length == 0 ? null : port.HostAddress, (int)port.HostPort, (int)port.GuestPort))]);
+            port.Protocol, port.HostAddress.Length == 0 ? null : port.HostAddress, (int)port.HostPort, (int)port.GuestPort))])
+    {
+        BytesPerSecond = MachineLimits.NetworkBytesPerSecond(spec),
+    };
 
     /// <summary>Whether what an instance has of the network is still to be taken away: not once that step is undone.</summary>
     public static bool IsAttached(InstanceRecord instance) =>
@@ -154,6 +158,7 @@ internal sealed class StartWorkflow
             ],
             Networks = [new NetworkInterface("eth0", network.Tap, network.Mac)],
             Cgroup = $"{_services.Options.Cgroup}/{id}",
+            Limits = MachineLimits.Of(context.Spec),
             Restore = context.Facts.Memory,
             // It goes on when this VMM is in the journal: until then the memory can be restored again.
             IsPausedAfterRestore = true,

@@ -1,3 +1,4 @@
+using Ravel.Agent.Limits;
 using Ravel.Contracts.Node;
 using Ravel.Vmm;
 
@@ -58,6 +59,7 @@ internal static class SuspendRules
         {
             State = InstanceState.Starting,
             Generation = machine.Generation,
+            Spec = CanGoOn(machine, instance) ? machine.Spec : instance.Spec,
             Position = context.FirstStep,
             Facts = new StartFacts { ImageDigest = instance.Facts.ImageDigest, Disk = instance.Facts.Disk, Memory = instance.Facts.Memory, Kernel = instance.Facts.Kernel },
             StartedAt = null,
@@ -89,9 +91,9 @@ internal static class SuspendRules
             : GoOn(machine, instance, context);
     }
 
-    /// <summary>Memory fits the specification it was saved under, and no other.</summary>
+    /// <summary>Memory fits the specification it was saved under, and one with other limits.</summary>
     public static bool CanGoOn(MachineRecord machine, InstanceRecord instance) =>
-        machine.Desired == DesiredState.Started && instance.Spec.Equals(machine.Spec);
+        machine.Desired == DesiredState.Started && MachineLimits.DifferInNothingElse(instance.Spec, machine.Spec);
 
     public static InstanceRecord WithoutMemory(InstanceRecord instance) =>
         instance.Facts.Memory is null ? instance : instance with { Facts = instance.Facts with { Memory = null } };
@@ -133,7 +135,7 @@ internal static class SuspendRules
         {
             return InstanceStates.Change(
                 machine with { ObservedGeneration = machine.Generation },
-                instance with { Generation = machine.Generation },
+                instance with { Generation = machine.Generation, Spec = CanGoOn(machine, instance) ? machine.Spec : instance.Spec },
                 context,
                 [InstanceEffect.Attend],
                 ["resume"]);

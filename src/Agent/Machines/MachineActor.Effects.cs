@@ -70,6 +70,9 @@ internal sealed partial class MachineActor
                 case InstanceEffect.Attend:
                     await AttendAsync();
                     break;
+                case InstanceEffect.Limit:
+                    _work = LimitAsync(_work);
+                    break;
                 case InstanceEffect.Save:
                     _resources.Saving = new CancellationTokenSource(_node.Services.Options.Instances.SaveTimeout, _node.Services.Time);
                     _work = SaveAsync(_work, _resources.Saving);
@@ -157,7 +160,11 @@ internal sealed partial class MachineActor
         }
         var mayHaveStood = !isOurs || instance.Facts.IsRestored || _resources.IsPaused;
         if (mayHaveStood)
+        {
+            // Others may have been committed than it was told.
+            _work = LimitAsync(_work);
             await ContinueAsync(instance.Id, vmm);
+        }
         _resources.Session = new GuestSession(
             instance.Id, vmm, _node.Services.Logs.Of(Id), ConfigureAsync, this, _node.Services.Time, _node.Services.Logger)
         {

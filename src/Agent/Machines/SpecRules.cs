@@ -43,6 +43,7 @@ internal static class SpecRules
         Range("memory_mib", spec.MemoryMib, 64, 1024 * 1024);
         if (spec.DiskMib != 0)
             Range("disk_mib", spec.DiskMib, 16, 16 * 1024 * 1024);
+        Limits.MachineLimits.Check(spec);
         Words("entrypoint", spec.Entrypoint?.Values);
         Words("command", spec.Command?.Values);
         Environment(spec.Environment);

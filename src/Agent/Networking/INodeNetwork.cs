@@ -19,6 +19,10 @@ public interface INodeNetwork
     /// <exception cref="NetworkException"><c>port-taken</c> when a published port is in use on the host.</exception>
     Task<InstanceNetwork> AttachAsync(NetworkAttachment attachment, CancellationToken cancellationToken);
 
+    /// <summary>Changes how much may go through an instance's tap, as <see cref="NetworkAttachment.BytesPerSecond"/>. Nothing happens to one that is not attached.</summary>
+    /// <exception cref="NetworkException">The kernel refused; it keeps what it had until the next <see cref="ReconcileAsync"/>.</exception>
+    Task LimitAsync(InstanceId instance, long? bytesPerSecond, CancellationToken cancellationToken);
+
     /// <summary>Removes what <see cref="AttachAsync"/> made. Idempotent.</summary>
     Task DetachAsync(InstanceId instance, CancellationToken cancellationToken);
 }
@@ -33,7 +37,11 @@ public sealed record NetworkAttachment(
     MachineId Machine,
     int AddressIndex,
     int NetworkIndex,
-    IReadOnlyList<PortMapping> Ports);
+    IReadOnlyList<PortMapping> Ports)
+{
+    /// <summary>What may go through the tap each second, in each direction; a second's worth may come at once. Null = not limited.</summary>
+    public long? BytesPerSecond { get; init; }
+}
 
 /// <param name="Protocol"><c>tcp</c> or <c>udp</c>.</param>
 /// <param name="HostAddress">IPv4 address of the host, or null for all.</param>

@@ -34,7 +34,10 @@ internal static class NftTable
 
         text.Append(CultureInfo.InvariantCulture, $"table inet {rules.Table} {{\n");
         Sets(text, rules, guests, networks);
-        Spoofing(text, rules);
+        var limited = guests.Where(guest => guest.BytesPerSecond is not null).ToList();
+        foreach (var guest in limited)
+            text.Append(CultureInfo.InvariantCulture, $"\tlimit sent_{guest.Index} {{\n\t\trate over {guest.BytesPerSecond} bytes/second burst {guest.BytesPerSecond} bytes\n\t}}\n");
+        Spoofing(text, rules, limited);
         Forwarding(text, rules);
         ToHost(text, rules);
         Translation(text, rules);
@@ -97,18 +100,23 @@ internal static class NftTable
     }
 
     /// <summary>Before connection tracking, so that a forged packet leaves no trace there either.</summary>
-    private static void Spoofing(StringBuilder text, PacketRules rules)
+    private static void Spoofing(StringBuilder text, PacketRules rules, IReadOnlyList<GuestAddresses> limited)
     {
+        // One lookup, whatever their number; who is not in the map goes on.
+        string[] limits = limited.Count == 0
+            ? []
+            : [$"limit name iifname map {{ {string.Join(", ", limited.Select(g => $"\"{g.Tap}\" : \"sent_{g.Index}\""))} }} drop"];
         Chain(text, "arriving", "type filter hook prerouting priority raw; policy accept;", $"iifname \"{rules.TapPrefix}*\" goto from_guest");
         Chain(
             text,
             "from_guest",
             null,
+            [.. limits,
             // Taps route loopback addresses (see published ports); from the guest's side that must not be a way in.
             "ip daddr 127.0.0.0/8 drop",
             "iifname . ether saddr . ip saddr @sources4 accept",
             "iifname . ether saddr . ip6 saddr @sources6 accept",
-            "drop");
+            "drop"]);
     }
 
     private static void Forwarding(StringBuilder text, PacketRules rules)

@@ -149,6 +149,29 @@ public sealed class NodeNetwork : INodeNetwork, IDisposable
     }
 
     /// <inheritdoc/>
+    public async Task LimitAsync(InstanceId instance, long? bytesPerSecond, CancellationToken cancellationToken)
+    {
+        await _gate.WaitAsync(cancellationToken);
+        try
+        {
+            if (!_attachments.TryGetValue(instance, out var attachment))
+                return;
+            attachment = attachment with { BytesPerSecond = bytesPerSecond };
+            _taps.Limit(Addresses(attachment));
+            _attachments = _attachments.SetItem(instance, attachment);
+        }
+        catch (IOException e)
+        {
+            throw new NetworkException(ProblemCodes.Internal, $"the network of instance {instance} could not be limited: {e.Message}");
+        }
+        finally
+        {
+            _gate.Release();
+        }
+        await _table.RunAsync().WaitAsync(cancellationToken);
+    }
+
+    /// <inheritdoc/>
     public async Task DetachAsync(InstanceId instance, CancellationToken cancellationToken)
     {
         GuestAddresses guest;
@@ -317,7 +340,8 @@ public sealed class NodeNetwork : INodeNetwork, IDisposable
         _slot.Addresses.GuestV6(attachment.NetworkIndex, attachment.AddressIndex),
         _slot.Addresses.GuestLinkLocal(attachment.AddressIndex),
         attachment.NetworkIndex,
-        attachment.Ports);
+        attachment.Ports,
+        attachment.BytesPerSecond);
 
     private InstanceNetwork Describe(GuestAddresses guest, int mtu) => new(
         guest.Tap,

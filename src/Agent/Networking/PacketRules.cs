@@ -32,4 +32,5 @@ internal sealed record GuestAddresses(
     IPAddress V6,
     IPAddress LinkLocal,
     int Network,
-    IReadOnlyList<PortMapping> Ports);
+    IReadOnlyList<PortMapping> Ports,
+    long? BytesPerSecond = null);

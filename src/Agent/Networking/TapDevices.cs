@@ -32,6 +32,7 @@ internal sealed class TapDevices(HostSlot slot, uint? owner) : IDisposable
         if (HasIPv6)
             SetUpIPv6(guest.Tap);
         _netlink.SetUp(link, mtu, HasIPv6);
+        Limit(guest, link, isNew: existing is null);
 
         var mac = PhysicalAddress.Parse(guest.Mac);
         // The gateway is on every tap, not on one device for all: the kernel answers ARP and neighbour discovery for it whatever
@@ -47,6 +48,13 @@ internal sealed class TapDevices(HostSlot slot, uint? owner) : IDisposable
             _netlink.ReplaceHostRoute(guest.V6, link, source: null);
         }
         return existing is null;
+    }
+
+    /// <summary>Makes what goes to the guest wait; what comes from it the packet filter drops where it is too much.</summary>
+    internal void Limit(GuestAddresses guest)
+    {
+        if (RouteNetlink.IndexOf(guest.Tap) is { } link)
+            Limit(guest, link, isNew: false);
     }
 
     /// <summary>Removes a tap. One that is gone is fine.</summary>
@@ -89,6 +97,14 @@ internal sealed class TapDevices(HostSlot slot, uint? owner) : IDisposable
         return new HostUplinks(
             [.. links.Where(link => withAddress.Contains(link.Index) || withDefault.Contains(link.Index)).Select(link => link.Name).Where(name => name != "lo")],
             Math.Clamp(mtu, HostUplinks.MinMtu, HostUplinks.MaxMtu));
+    }
+
+    private void Limit(GuestAddresses guest, int link, bool isNew)
+    {
+        if (guest.BytesPerSecond is { } bytes)
+            _netlink.ShapeTraffic(link, (uint)bytes);
+        else if (!isNew)
+            _netlink.RemoveShaping(link);
     }
 
     private static void SetUpIPv4(string tap)

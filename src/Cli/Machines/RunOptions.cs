@@ -13,7 +13,7 @@ internal sealed class RunOptions
 
     public Option<string?> App { get; } = CliOptions.Text("--app", "NAME", "App it belongs to, made if absent (default \"default\")");
 
-    public Option<int?> Cpus { get; } = CliOptions.Parsed<int?>("--cpus", "N", "Virtual CPUs (default 1)", Count, "-c");
+    public LimitOptions Limits { get; } = new("Virtual CPUs (default 1); 0.5 = one, of which it gets half the time");
 
     public Option<int?> Memory { get; } = CliOptions.Parsed<int?>(
         "--memory", "SIZE", "Memory: 512 (MiB), 512m, 1g (default 256m)", text => Values.Mebibytes(text), "-m");
@@ -71,12 +71,12 @@ internal sealed class RunOptions
 
     public void AddTo(Command command)
     {
-        foreach (var option in new Option[]
-        {
-            Name, App, Cpus, Memory, Disk, Kernel, Env, EnvFile, Publish, Volume, Remove, Pull, Restart, Entrypoint, User,
+        foreach (var option in (Option[])
+        [
+            Name, App, Limits.Cpus, Memory, Disk, Kernel, Env, EnvFile, Publish, Volume, Remove, Pull, Restart, Entrypoint, User,
             WorkingDirectory, Interactive, Tty,
-            StopSignal, StopTimeout, Label,
-        })
+            StopSignal, StopTimeout, Label, .. Limits.Others,
+        ])
         {
             command.Options.Add(option);
         }
@@ -121,9 +121,10 @@ internal sealed class RunOptions
     }
 
     private GuestSize? Guest(Session session) =>
-        session.Get(Cpus) is null && session.Get(Memory) is null && session.Get(Disk) is null && session.Get(Kernel) is null
+        new GuestSize { MemoryMb = session.Get(Memory), DiskMb = session.Get(Disk), Kernel = session.Get(Kernel) } is var size
+            && Limits.Apply(session, size) is var guest && guest == new GuestSize()
             ? null
-            : new GuestSize { Cpus = session.Get(Cpus), MemoryMb = session.Get(Memory), DiskMb = session.Get(Disk), Kernel = session.Get(Kernel) };
+            : guest;
 
     private InitConfig? Init(Session session)
     {
@@ -167,7 +168,4 @@ internal sealed class RunOptions
         }
         return labels.Count == 0 ? null : labels;
     }
-
-    internal static int? Count(string text) =>
-        int.TryParse(text, out var count) && count is >= 1 and <= 32 ? count : throw new FormatException($"'{text}' is not a number from 1 to 32");
 }

@@ -15,17 +15,17 @@ internal static class UpdateCommand
         var name = MachineArguments.One();
         var image = CliOptions.Text("--image", "IMAGE", "Another image");
         image.CompletionSources.Add(Completions.Images);
-        var cpus = CliOptions.Parsed<int?>("--cpus", "N", "Virtual CPUs", RunOptions.Count, "-c");
+        var limits = new LimitOptions("Virtual CPUs; 0.5 = one, of which it gets half the time");
         var memory = CliOptions.Parsed<int?>("--memory", "SIZE", "Memory: 512 (MiB), 512m, 1g", text => Values.Mebibytes(text), "-m");
         var env = CliOptions.Texts("--env", "KEY[=VALUE]", "Set a variable, or pass on your own", "-e");
         var drop = CliOptions.Texts("--env-rm", "KEY", "Remove a variable");
         var publish = CliOptions.ParsedMany("--publish", "[IP:]HOST:GUEST[/udp]", "Publish these ports instead of those it had", Values.Port, "-p");
         var restart = CliOptions.Parsed<RestartConfig?>("--restart", "POLICY", "no, on-failure[:N] or always", Values.Restart);
-        Option[] options = [image, cpus, memory, env, drop, publish, restart];
-        var command = new CliCommand("update", "Change a machine's configuration; one that runs starts again with it")
+        Option[] options = [image, limits.Cpus, memory, env, drop, publish, restart, .. limits.Others];
+        var command = new CliCommand("update", "Change a machine's configuration; one that runs starts again with it, unless only limits change")
         {
             Usage = "[OPTIONS] MACHINE",
-            Examples = ["ravel update --memory 1g web", "ravel update --image nginx:2 -e LEVEL=info --env-rm DEBUG web"],
+            Examples = ["ravel update --memory 1g web", "ravel update --image nginx:2 -e LEVEL=info --env-rm DEBUG web", "ravel update --cpus 0.5 --disk-bps 20m --net-bps 10m web"],
             Run = async session =>
             {
                 if (options.All(option => session.Arguments.GetResult(option) is null or { Implicit: true }))
@@ -43,11 +43,10 @@ internal static class UpdateCommand
                     config with
                     {
                         Image = session.Get(image) ?? config.Image,
-                        Guest = (config.Guest ?? new GuestSize()) with
+                        Guest = limits.Apply(session, (config.Guest ?? new GuestSize()) with
                         {
-                            Cpus = session.Get(cpus) ?? config.Guest?.Cpus,
                             MemoryMb = session.Get(memory) ?? config.Guest?.MemoryMb,
-                        },
+                        }),
                         Env = variables.Count == 0 ? null : variables,
                         PublishedPorts = session.Get(publish) is { Length: > 0 } ports ? ports : config.PublishedPorts,
                         Restart = session.Get(restart) ?? config.Restart,

@@ -30,6 +30,48 @@ internal static class Values
         return (int)Math.Ceiling(mebibytes);
     }
 
+    /// <summary>Bytes a second: <c>500k</c>, <c>10m</c>, <c>1g</c>, of 1024 each; a bare number is bytes, and 0 no limit.</summary>
+    public static long Rate(string text)
+    {
+        const double Most = 4_000_000_000;
+        var (number, unit) = SplitUnit(text);
+        double? factor = unit.ToLowerInvariant() switch
+        {
+            "" or "b" => 1,
+            "k" or "kb" or "kib" => 1 << 10,
+            "m" or "mb" or "mib" => 1 << 20,
+            "g" or "gb" or "gib" => 1 << 30,
+            _ => null,
+        };
+        if (factor is null || !double.TryParse(number, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var value))
+            throw new FormatException($"'{text}' is not a number of bytes a second; write e.g. 500k or 10m");
+        var bytes = Math.Ceiling(value * factor.Value);
+        return bytes is 0 or (>= 16 * 1024 and <= Most)
+            ? (long)bytes
+            : throw new FormatException($"'{text}' is out of range; write 16k to 3.7g, or 0 for no limit");
+    }
+
+    /// <summary>Operations a second; 0 = no limit.</summary>
+    public static int Operations(string text) =>
+        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var count) && count is 0 or (>= 10 and <= 10_000_000)
+            ? count
+            : throw new FormatException($"'{text}' is not a number of operations a second; write 10 to 10000000, or 0 for no limit");
+
+    /// <summary>CPUs, whole or a part: <c>2</c>, <c>0.5</c>, <c>1.25</c>.</summary>
+    public static double Cpus(string text) =>
+        double.TryParse(text, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var cpus) && cpus is >= 0.01 and <= 32
+            ? Math.Round(cpus, 3)
+            : throw new FormatException($"'{text}' is not a number of CPUs; write 1 to 32, or e.g. 0.5 for half the time of one");
+
+    /// <summary>As docker counts them: 1024 is the usual share.</summary>
+    public static int CpuShares(string text) =>
+        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var shares) && shares is >= 2 and <= 102_400
+            ? shares
+            : throw new FormatException($"'{text}' is not a number of CPU shares; write 2 to 102400, 1024 is usual for one CPU");
+
+    /// <summary>The API's weight: 100 where docker has 1024.</summary>
+    public static int CpuWeightOf(int shares) => Math.Clamp((int)Math.Round(shares * 100 / 1024.0), 1, 10_000);
+
     /// <summary>A volume at a path: <c>NAME:/path</c>, with <c>:ro</c> behind it for reading only.</summary>
     public static MountConfig Mount(string text)
     {

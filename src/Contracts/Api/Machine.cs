@@ -146,6 +146,27 @@ public sealed record GuestSize
     public int? DiskMb { get; init; }
 
     /// <summary>
+    /// Ravel's addition: CPU time when there is not enough for all, against other machines: 1–10000, default 100 for each CPU. A machine with
+    /// twice the weight gets twice the time.
+    /// </summary>
+    public int? CpuWeight { get; init; }
+
+    /// <summary>
+    /// Ravel's addition: ceiling of the CPU time of the whole VM, in CPUs: 0.01 to <c>Cpus</c>, in steps of 0.001. Absent, its CPUs and what the
+    /// VMM needs beside them.
+    /// </summary>
+    public double? CpuLimit { get; init; }
+
+    /// <summary>Ravel's addition: bytes a second of each disk, reads and writes together: 16384–4000000000; absent = not limited.</summary>
+    public long? DiskBps { get; init; }
+
+    /// <summary>Ravel's addition: operations a second of each disk: 10–10000000; absent = not limited.</summary>
+    public int? DiskIops { get; init; }
+
+    /// <summary>Ravel's addition: bytes a second of the network, in each direction: 16384–4000000000; absent = not limited.</summary>
+    public long? NetBps { get; init; }
+
+    /// <summary>
     /// Ravel's addition: the kernel, by name or digest; absent, the node's default at each start. Shown as <c>NAME@DIGEST</c>: the
     /// digest is kept, so that the machine boots the same kernel again.
     /// </summary>

@@ -128,6 +128,20 @@ internal static class MachineConfigRules
         if (guest?.Kernel is { } kernel && (kernel.Length is 0 or > MaxKernelReference || kernel.Any(c => c is <= ' ' or >= '\x7f')))
             throw Broken("guest.kernel", "must be the name or digest of a kernel, see GET /v1/kernels");
         CheckOneOf("guest.cpu_kind", guest?.CpuKind, "shared", "performance");
+        CheckLimits(guest);
+    }
+
+    private static void CheckLimits(GuestSize? guest)
+    {
+        const long MinBytes = 16 * 1024;
+        const long MaxBytes = 4_000_000_000;
+        CheckRange("guest.cpu_weight", guest?.CpuWeight, 1, 10_000);
+        var cpus = guest?.Cpus ?? 1;
+        if (guest?.CpuLimit is { } ceiling && !(ceiling >= 0.01 && ceiling <= cpus))
+            throw Broken("guest.cpu_limit", $"must be 0.01 to {cpus}, the machine's CPUs");
+        CheckRange("guest.disk_bps", guest?.DiskBps, MinBytes, MaxBytes);
+        CheckRange("guest.disk_iops", guest?.DiskIops, 10, 10_000_000);
+        CheckRange("guest.net_bps", guest?.NetBps, MinBytes, MaxBytes);
     }
 
     private static void CheckInit(InitConfig? init)
@@ -206,7 +220,7 @@ internal static class MachineConfigRules
         }
     }
 
-    private static void CheckRange(string field, int? value, int least, int most)
+    private static void CheckRange(string field, long? value, long least, long most)
     {
         if (value is { } v && (v < least || v > most))
             throw Broken(field, $"must be {least} to {most}, not {v}");

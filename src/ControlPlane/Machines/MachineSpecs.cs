@@ -65,6 +65,7 @@ internal static class MachineSpecs
             Tty = config.Init?.Tty ?? false,
             Kernel = KernelPins.DigestOf(config.Guest?.Kernel),
             Stdin = config.Init?.Stdin ?? false,
+            Limits = Limits(config.Guest),
         };
         foreach (var (name, value) in config.Env ?? new Dictionary<string, string>())
             spec.Environment.Add(new Rpc.EnvironmentVariable { Name = name, Value = value });
@@ -82,6 +83,18 @@ internal static class MachineSpecs
         }
         return spec;
     }
+
+    private static Rpc.ResourceLimits? Limits(GuestSize? guest) =>
+        guest is null or { CpuWeight: null, CpuLimit: null, DiskBps: null, DiskIops: null, NetBps: null }
+            ? null
+            : new Rpc.ResourceLimits
+            {
+                CpuWeight = (uint)(guest.CpuWeight ?? 0),
+                CpuThousandths = (uint)Math.Round((guest.CpuLimit ?? 0) * 1000),
+                DiskBytesPerSecond = (ulong)(guest.DiskBps ?? 0),
+                DiskOperationsPerSecond = (ulong)(guest.DiskIops ?? 0),
+                NetworkBytesPerSecond = (ulong)(guest.NetBps ?? 0),
+            };
 
     /// <summary>As Docker does: a new entrypoint takes the image's command away, because that was meant for the old one.</summary>
     private static Rpc.StringList? Command(InitConfig? init)

@@ -3,13 +3,25 @@ using Ravel.Linux.Processes;
 
 namespace Ravel.Linux.Cgroups;
 
-/// <summary>Limits of a group; null = none.</summary>
-/// <param name="MemoryBytes">Memory, page cache included; beyond it the kernel's OOM killer ends a process of the group.</param>
-/// <param name="Cpus">CPU time per wall time, e.g. 1.5.</param>
-public sealed record CgroupLimits(long? MemoryBytes = null, double? Cpus = null);
+/// <summary>Limits of a group; null leaves what there is, in a new group no limit.</summary>
+/// <param name="MemoryBytes">Memory, page cache included, swap counted; beyond it the kernel's OOM killer ends a process of the group.</param>
+/// <param name="Cpus">CPU time per wall time, e.g. 1.5; at least 0.01.</param>
+/// <param name="CpuWeight">Share of CPU time when there is not enough, against other groups: 1–10000, 100 is usual.</param>
+/// <param name="Reads">
+/// What it may read from disks. Writes are not held back here: what waits in the cache for a disk that is held back can make a commit of the file
+/// system's journal, and with it everybody on that file system, wait too.
+/// </param>
+public sealed record CgroupLimits(long? MemoryBytes = null, double? Cpus = null, int? CpuWeight = null, IReadOnlyList<DeviceReads>? Reads = null);
+
+/// <summary>How much may be read from a disk each second. 0 = not limited.</summary>
+/// <param name="Device">MAJOR:MINOR of a whole disk.</param>
+public sealed record DeviceReads(string Device, long BytesPerSecond, long OperationsPerSecond);
 
 /// <summary>What a group has used. Null where no controller counts it.</summary>
-public sealed record CgroupUsage(TimeSpan? CpuTime, long? MemoryBytes);
+/// <param name="CpuTime">Of all its processes, ended ones included.</param>
+/// <param name="MemoryBytes">At present, page cache included.</param>
+/// <param name="ThrottledPeriods">Of 0.1 s each, in which the CPU ceiling made it wait.</param>
+public sealed record CgroupUsage(TimeSpan? CpuTime, long? MemoryBytes, long? ThrottledPeriods = null);
 
 /// <summary>One control group: the same relative directory in every hierarchy of its <see cref="CgroupTree"/>.</summary>
 public sealed class Cgroup
@@ -111,17 +123,34 @@ public sealed class Cgroup
         _tree.RemoveEmptyParents(Name);
     }
 
+    /// <summary>Changes the limits of a group that is there; one that is gone is fine.</summary>
+    /// <exception cref="IOException">The host refuses; the message names the file.</exception>
+    public void Limit(CgroupLimits limits)
+    {
+        foreach (var (hierarchy, _) in _places)
+        {
+            try
+            {
+                hierarchy.Limit(_tree.PathOf(Name), limits);
+            }
+            catch (DirectoryNotFoundException)
+            {
+                // Removed with its processes meanwhile.
+            }
+        }
+    }
+
     public CgroupUsage ReadUsage()
     {
         TimeSpan? cpu = null;
         long? memory = null;
+        long? throttled = null;
         foreach (var (hierarchy, directory) in _places)
         {
+            throttled ??= ReadKey(directory, "cpu.stat", "nr_throttled");
             if (hierarchy.IsUnified)
             {
-                var words = CgroupHierarchy.ReadWords(Path.Combine(directory, "cpu.stat"));
-                var index = Array.IndexOf(words, "usage_usec");
-                if (index >= 0 && index + 1 < words.Length && long.TryParse(words[index + 1], CultureInfo.InvariantCulture, out var microseconds))
+                if (ReadKey(directory, "cpu.stat", "usage_usec") is { } microseconds)
                     cpu ??= TimeSpan.FromMicroseconds(microseconds);
                 memory ??= ReadNumber(directory, "memory.current");
             }
@@ -132,7 +161,15 @@ public sealed class Cgroup
                 memory ??= ReadNumber(directory, "memory.usage_in_bytes");
             }
         }
-        return new CgroupUsage(cpu, memory);
+        return new CgroupUsage(cpu, memory, throttled);
+    }
+
+    /// <summary>A value of a file of lines <c>KEY VALUE</c>.</summary>
+    private static long? ReadKey(string directory, string file, string key)
+    {
+        var words = CgroupHierarchy.ReadWords(Path.Combine(directory, file));
+        var index = Array.IndexOf(words, key);
+        return index >= 0 && index + 1 < words.Length && long.TryParse(words[index + 1], CultureInfo.InvariantCulture, out var value) ? value : null;
     }
 
     private static long? ReadNumber(string directory, string file) =>

@@ -37,7 +37,7 @@ public sealed record CgroupMounts(string? Unified, IReadOnlyDictionary<string, s
             {
                 foreach (var option in right[2].Split(','))
                 {
-                    if (option is "memory" or "cpu" or "cpuacct" or "pids")
+                    if (option is "memory" or "cpu" or "cpuacct" or "blkio")
                         legacy.TryAdd(option, path);
                 }
             }

@@ -22,10 +22,11 @@ public sealed class CgroupTree
         if (mounts.Unified is not null)
         {
             var available = CgroupHierarchy.ReadWords(Path.Combine(mounts.Unified, "cgroup.controllers"));
-            v2 = [.. available.Where(name => name is "cpu" or "memory")];
+            v2 = [.. available.Where(name => name is "cpu" or "memory" or "io")];
             hierarchies.Add(new CgroupHierarchy(mounts.Unified, IsUnified: true, v2));
         }
-        var legacy = mounts.Legacy.Where(entry => entry.Key is "cpu" or "memory" or "cpuacct" && !v2.Contains(entry.Key));
+        var legacy = mounts.Legacy.Where(entry =>
+            entry.Key is "cpu" or "memory" or "cpuacct" or "blkio" && !v2.Contains(entry.Key == "blkio" ? "io" : entry.Key));
         foreach (var group in legacy.GroupBy(entry => entry.Value).OrderBy(group => group.Key, StringComparer.Ordinal))
             hierarchies.Add(new CgroupHierarchy(group.Key, IsUnified: false, [.. group.Select(entry => entry.Key)]));
         _hierarchies = [.. hierarchies];

@@ -45,7 +45,7 @@ public readonly record struct FileStatus(
             const uint KindMask = 0xf000;
             return new FileStatus(
                 raw.Device, raw.Inode, raw.Links, (FileKind)(raw.Mode & KindMask), raw.Mode & ~KindMask, raw.UserId, raw.GroupId,
-                Major(raw.OwnDevice), Minor(raw.OwnDevice), raw.Size, (raw.Modified.Seconds * Second) + raw.Modified.Nanoseconds);
+                MajorOf(raw.OwnDevice), MinorOf(raw.OwnDevice), raw.Size, (raw.Modified.Seconds * Second) + raw.Modified.Nanoseconds);
         }
         var error = Marshal.GetLastPInvokeError();
         return error is Errno.NotFound or Errno.NotADirectory ? null : throw new SystemCallException(path, error);
@@ -57,9 +57,9 @@ public readonly record struct FileStatus(
         return (low & 0xff) | ((high & 0xfff) << 8) | ((low & ~0xfful) << 12) | ((high & ~0xffful) << 32);
     }
 
-    private static int Major(ulong device) => (int)(((device >> 8) & 0xfff) | ((device >> 32) & ~0xffful));
+    internal static int MajorOf(ulong device) => (int)(((device >> 8) & 0xfff) | ((device >> 32) & ~0xffful));
 
-    private static int Minor(ulong device) => (int)((device & 0xff) | ((device >> 12) & ~0xfful));
+    internal static int MinorOf(ulong device) => (int)((device & 0xff) | ((device >> 12) & ~0xfful));
 
     [StructLayout(LayoutKind.Sequential, Size = 144)]
     internal struct Raw

@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace Ravel.Linux.Network;
 
-// The kernel's structures of include/uapi/linux/{netlink,rtnetlink,if_link,if_addr,neighbour}.h and
+// The kernel's structures of include/uapi/linux/{netlink,rtnetlink,if_link,if_addr,neighbour,pkt_sched}.h and
 // netfilter/nfnetlink.h, named after them. Their layouts are compared with the C compiler's in a test.
 
 /// <summary>struct nlmsghdr (netlink(7)).</summary>
@@ -73,6 +73,42 @@ internal struct NdMsg
     internal ushort State;
     internal byte Flags;
     internal byte Type;
+}
+
+/// <summary>struct tcmsg.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct TcMsg
+{
+    internal byte Family;
+    internal byte Pad1;
+    internal ushort Pad2;
+    internal int IfIndex;
+    internal uint Handle;
+    internal uint Parent;
+    internal uint Info;
+}
+
+/// <summary>struct tc_ratespec.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct TcRateSpec
+{
+    internal byte CellLog;
+    internal byte LinkLayer;
+    internal ushort Overhead;
+    internal short CellAlign;
+    internal ushort Mpu;
+    internal uint Rate;
+}
+
+/// <summary>struct tc_tbf_qopt.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct TcTbfQopt
+{
+    internal TcRateSpec Rate;
+    internal TcRateSpec PeakRate;
+    internal uint Limit;
+    internal uint Buffer;
+    internal uint Mtu;
 }
 
 /// <summary>struct nfgenmsg; the resource id is big-endian and always 0 here.</summary>

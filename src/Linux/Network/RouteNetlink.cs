@@ -11,7 +11,7 @@ namespace Ravel.Linux.Network;
 /// Links, addresses, routes and neighbours of the network namespace it was opened in (rtnetlink(7)). Every change is
 /// idempotent: made when missing, corrected when different. Not spawning <c>ip</c> saves milliseconds per machine.
 /// </summary>
-public sealed class RouteNetlink : IDisposable
+public sealed partial class RouteNetlink : IDisposable
 {
     private const ushort NewLink = 16, DeleteLinkType = 17, GetLink = 18;
     private const ushort NewAddress = 20, GetAddress = 22;

@@ -15,6 +15,7 @@ public sealed class FakeVm : IFakeMachine
     private readonly Lock _gate = new();
     private readonly StringBuilder _console = new("fake: booting\n");
     private readonly TaskCompletionSource<VmmExit> _exited = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource _limited = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly CancellationTokenSource _ended = new();
     private readonly SemaphoreSlim _channel = new(1);
     private readonly long _startedAt;
@@ -28,6 +29,7 @@ public sealed class FakeVm : IFakeMachine
         Time = time;
         Guest = new Lazy<FakeGuest>(() => new FakeGuest(this));
         _startedAt = time.GetTimestamp();
+        Limits = spec.Limits;
     }
 
     public VmSpec Spec { get; }
@@ -37,6 +39,12 @@ public sealed class FakeVm : IFakeMachine
     public TimeProvider Time { get; }
 
     public bool IsPaused { get; private set; }
+
+    /// <summary>As they are now.</summary>
+    public VmLimits Limits { get; private set; }
+
+    /// <summary>Completes when they were changed for the first time.</summary>
+    public Task Limited => _limited.Task;
 
     internal FakeVmmFaults Faults { get; }
 
@@ -81,6 +89,12 @@ public sealed class FakeVm : IFakeMachine
     {
         lock (_gate)
             return _console.ToString();
+    }
+
+    internal void Limit(VmLimits limits)
+    {
+        Limits = limits;
+        _limited.TrySetResult();
     }
 
     internal VmmMetrics Measure() => new(Time.GetElapsedTime(_startedAt), (long)Spec.MemoryMib << 20);

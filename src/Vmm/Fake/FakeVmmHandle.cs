@@ -50,6 +50,13 @@ internal sealed class FakeVmmHandle : IVmm
         return _driver.SaveAsync(_vm, directory, cancellationToken);
     }
 
+    public Task SetLimitsAsync(VmLimits limits, CancellationToken cancellationToken)
+    {
+        ThrowIfEnded();
+        _vm.Limit(limits);
+        return Task.CompletedTask;
+    }
+
     public Task<VmmMetrics> GetMetricsAsync(CancellationToken cancellationToken)
     {
         ThrowIfEnded();

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Ravel.Vmm.Processes;
 
 namespace Ravel.Vmm.Firecracker;
 
@@ -8,8 +9,8 @@ internal static class FirecrackerConfiguration
     /// <summary>From this version on it boots a bzImage; before, an ELF only.</summary>
     public static readonly Version FirstWithBzImage = new(1, 17);
 
-    /// <summary>Memory Firecracker needs beside the guest's, for the control group's limit; its own is a few MiB.</summary>
-    public const int OverheadMib = 128;
+    /// <summary>What Firecracker takes beside its guest. Its own memory is a few MiB; its threads are few and mostly wait.</summary>
+    public static VmmOverhead Overhead { get; } = new(MemoryMib: 128, Cpus: 0.5);
 
     /// <summary>Any number from 3 on; each VM has a vsock of its own.</summary>
     private const uint GuestCid = 3;
@@ -37,11 +38,11 @@ internal static class FirecrackerConfiguration
     /// </summary>
     public static IEnumerable<DriveBody> Drives(VmSpec spec) =>
         spec.Drives.Select((drive, i) => new DriveBody(
-            drive.Id, VmFiles.Drive(i), IsRootDevice: false, drive.ReadOnly, drive.ReadOnly ? "Unsafe" : "Writeback", "Sync", Limiter(drive.Limit)));
+            drive.Id, VmFiles.Drive(i), IsRootDevice: false, drive.ReadOnly, drive.ReadOnly ? "Unsafe" : "Writeback", "Sync", Limiter(spec.Limits.Disk)));
 
     public static IEnumerable<NetworkInterfaceBody> Networks(VmSpec spec) =>
         spec.Networks.Select(network => new NetworkInterfaceBody(
-            network.Id, network.Tap, network.Mac, Limiter(network.Limit), Limiter(network.Limit)));
+            network.Id, network.Tap, network.Mac, Limiter(spec.Limits.Network), Limiter(spec.Limits.Network)));
 
     /// <summary>A second's worth in the bucket, refilled in a second; null when nothing is limited.</summary>
     public static RateLimiterBody? Limiter(RateLimit? limit) =>
@@ -49,8 +50,8 @@ internal static class FirecrackerConfiguration
             ? null
             : new RateLimiterBody(Bucket(limit.BytesPerSecond), Bucket(limit.OperationsPerSecond));
 
-    /// <summary>Limits are part of a snapshot: a restored VM is told those of today, also where there are none now.</summary>
-    public static RateLimiterBody LimiterAfterRestore(RateLimit? limit)
+    /// <summary>For a VM that has limits already, perhaps (they are part of a snapshot): it is told where there are none now.</summary>
+    public static RateLimiterBody LimiterFromNowOn(RateLimit? limit)
     {
         var none = new TokenBucketBody(0, 0);
         return new RateLimiterBody(Bucket(limit?.BytesPerSecond ?? 0) ?? none, Bucket(limit?.OperationsPerSecond ?? 0) ?? none);

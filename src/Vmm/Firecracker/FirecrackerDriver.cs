@@ -27,6 +27,8 @@ public sealed class FirecrackerDriver : IVmmDriver
 
     public string Name => DriverName;
 
+    public bool LimitsNetwork => true;
+
     public async Task<VmmProbe> ProbeAsync(CancellationToken cancellationToken)
     {
         var (version, findings) = await _host.ExamineAsync(cancellationToken).ConfigureAwait(false);
@@ -55,8 +57,7 @@ public sealed class FirecrackerDriver : IVmmDriver
         if (spec.Restore is not null)
             await CheckSnapshotAsync(spec, spec.Restore, version, cancellationToken).ConfigureAwait(false);
         var kernel = await PrepareKernelAsync(spec.Boot, version, cancellationToken).ConfigureAwait(false);
-        // Firecracker's threads are few and mostly wait; half a CPU covers its device emulation.
-        var cgroup = _processes.Prepare(spec, new CgroupLimits(((long)spec.MemoryMib + FirecrackerConfiguration.OverheadMib) << 20, spec.Cpus + 0.5));
+        var cgroup = _processes.Prepare(spec, FirecrackerConfiguration.Overhead);
         try
         {
             var launch = new FirecrackerLaunch(_options, _processes, _host, spec with { Boot = spec.Boot with { KernelPath = kernel } }, cgroup);

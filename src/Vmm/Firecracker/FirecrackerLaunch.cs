@@ -93,17 +93,7 @@ internal sealed class FirecrackerLaunch(VmmOptions options, VmmProcessHost proce
             throw new VmRestoreException(e.Message, e);
         }
         // The size of each drive is read anew from its file; its limits are those it was saved with.
-        foreach (var drive in spec.Drives)
-        {
-            var body = new PartialDriveBody(drive.Id, FirecrackerConfiguration.LimiterAfterRestore(drive.Limit));
-            await api.PatchAsync($"/drives/{drive.Id}", body, FirecrackerJson.Default.PartialDriveBody, cancellationToken).ConfigureAwait(false);
-        }
-        foreach (var network in spec.Networks)
-        {
-            var limiter = FirecrackerConfiguration.LimiterAfterRestore(network.Limit);
-            var body = new PartialNetworkInterfaceBody(network.Id, limiter, limiter);
-            await api.PatchAsync($"/network-interfaces/{network.Id}", body, FirecrackerJson.Default.PartialNetworkInterfaceBody, cancellationToken).ConfigureAwait(false);
-        }
+        await FirecrackerVm.LimitDevicesAsync(api, LaunchedVm.Of(spec), spec.Limits, cancellationToken).ConfigureAwait(false);
         // From here on the account of memory is against this snapshot.
         if (spec.TracksMemory)
             FirecrackerVm.WriteBaseline(spec.RunDirectory, SnapshotSeal.Read(snapshot.Directory));

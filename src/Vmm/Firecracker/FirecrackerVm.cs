@@ -72,6 +72,29 @@ internal sealed class FirecrackerVm : IVmm
         return _api.PatchAsync("/balloon", new BalloonUpdateBody(mib), FirecrackerJson.Default.BalloonUpdateBody, cancellationToken);
     }
 
+    public async Task SetLimitsAsync(VmLimits limits, CancellationToken cancellationToken)
+    {
+        ThrowIfEnded();
+        VmmProcessHost.Limit(Record, _process, limits);
+        await LimitDevicesAsync(_api, _launched, limits, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Changes the limiters of a VM that has started (docs/api_requests/patch-block.md, patch-network-interface.md).</summary>
+    internal static async Task LimitDevicesAsync(FirecrackerApi api, LaunchedVm vm, VmLimits limits, CancellationToken cancellationToken)
+    {
+        var (disk, network) = (FirecrackerConfiguration.LimiterFromNowOn(limits.Disk), FirecrackerConfiguration.LimiterFromNowOn(limits.Network));
+        foreach (var drive in vm.Drives)
+        {
+            await api.PatchAsync(
+                $"/drives/{drive.Id}", new PartialDriveBody(drive.Id, disk), FirecrackerJson.Default.PartialDriveBody, cancellationToken).ConfigureAwait(false);
+        }
+        foreach (var card in vm.Networks)
+        {
+            var body = new PartialNetworkInterfaceBody(card.Id, network, network);
+            await api.PatchAsync($"/network-interfaces/{card.Id}", body, FirecrackerJson.Default.PartialNetworkInterfaceBody, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
     public async Task<VmmMetrics> GetMetricsAsync(CancellationToken cancellationToken)
     {
         var metrics = _process.Measure();

@@ -12,6 +12,12 @@ namespace Ravel.Vmm.Processes;
 /// <param name="Cgroup">Its control group below Ravel's own.</param>
 internal sealed record LaunchMark(string Driver, string Id, string Cgroup)
 {
+    /// <summary>CPU time per wall time of a VM that has no ceiling of its own; null in the mark of an earlier Ravel.</summary>
+    public double? CpuCeiling { get; init; }
+
+    /// <summary>The host's disk (MAJOR:MINOR) below each drive that is on one.</summary>
+    public IReadOnlyList<string>? Disks { get; init; }
+
     public const string FileName = "launch.json";
 
     /// <summary>No flush: the directory, the processes and the groups all end with the host's uptime.</summary>

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Ravel.Linux.Cgroups;
+using Ravel.Linux.Files;
 using Ravel.Linux.Processes;
 
 namespace Ravel.Vmm.Processes;
@@ -32,13 +33,19 @@ internal sealed class VmmProcessHost
 
     /// <summary>Marks the run directory and makes the group. What follows is undone by <see cref="PurgeAsync"/>.</summary>
     /// <exception cref="VmmException">The directory or the group cannot be made, or a VM of this id is there already.</exception>
-    public Cgroup Prepare(VmSpec spec, CgroupLimits limits)
+    public Cgroup Prepare(VmSpec spec, VmmOverhead overhead)
     {
         try
         {
             if (LaunchMark.Read(spec.RunDirectory) is not null)
                 throw new VmmException($"{_driver} VM {spec.Id} was launched already in {spec.RunDirectory}; purge it first");
-            new LaunchMark(_driver, spec.Id, spec.Cgroup).Write(spec.RunDirectory);
+            var mark = new LaunchMark(_driver, spec.Id, spec.Cgroup)
+            {
+                CpuCeiling = spec.Cpus + overhead.Cpus,
+                Disks = [.. spec.Drives.Select(drive => BackingDisk.Of(drive.Path)).OfType<string>()],
+            };
+            mark.Write(spec.RunDirectory);
+            var limits = GroupLimits.Of(spec.Limits, mark) with { MemoryBytes = ((long)spec.MemoryMib + overhead.MemoryMib) << 20 };
             return _cgroups.Create(spec.Cgroup, limits);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
@@ -69,6 +76,23 @@ internal sealed class VmmProcessHost
         {
             output?.Dispose();
             throw new VmmException($"{_driver} VM {spec.Id} cannot be launched: {e.Message}", e);
+        }
+    }
+
+    /// <summary>Changes what the group of a VM that runs may take.</summary>
+    /// <exception cref="VmmException">The host refuses.</exception>
+    public static void Limit(VmmRecord record, VmmProcess process, VmLimits limits)
+    {
+        if (VmSpecRules.Violation(limits) is { } words)
+            throw new VmmException($"{record.Driver} VM {record.Id} cannot be limited: {words}");
+        try
+        {
+            if (LaunchMark.Read(record.RunDirectory) is { } mark)
+                process.Cgroup.Limit(GroupLimits.Of(limits, mark));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new VmmException($"{record.Driver} VM {record.Id} cannot be limited: {e.Message}", e);
         }
     }
 

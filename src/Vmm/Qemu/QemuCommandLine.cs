@@ -1,5 +1,6 @@
 using System.Globalization;
 using Ravel.Contracts.Link;
+using Ravel.Vmm.Processes;
 
 namespace Ravel.Vmm.Qemu;
 
@@ -29,8 +30,11 @@ internal static class QemuCommandLine
     /// <summary>Memory for translated code under TCG; QEMU's own default takes up to a GiB.</summary>
     private const int TranslationBufferMib = 256;
 
-    /// <summary>Memory QEMU needs beside the guest's, for the control group's limit. Generous: reaching it kills the guest.</summary>
-    public static int OverheadMib(QemuHost host) => host.Accelerator == "kvm" ? 256 : 256 + TranslationBufferMib;
+    /// <summary>What QEMU takes beside its guest: memory, and a CPU for its own threads.</summary>
+    public static VmmOverhead Overhead(QemuHost host) => new(host.Accelerator == "kvm" ? 256 : 256 + TranslationBufferMib, Cpus: 1);
+
+    /// <summary>The monitor's name for the device of the n-th drive.</summary>
+    public static string DriveDevice(int index) => Text($"blk{index}");
 
     /// <param name="spec">The VM.</param>
     /// <param name="host">Where it runs.</param>
@@ -111,7 +115,7 @@ internal static class QemuCommandLine
                 Text($"driver=file,node-name=file{i},filename={Escape(drive.Path)},{mode},auto-read-only=off,aio=threads,cache.direct=off,discard=unmap"));
             arguments.Add(
                 "-blockdev", Text($"driver=raw,node-name=drive{i},file=file{i},read-only={(drive.ReadOnly ? "on" : "off")},discard=unmap"));
-            arguments.Add("-device", Text($"virtio-blk-device,id=blk{i},drive=drive{i}"));
+            arguments.Add("-device", Text($"virtio-blk-device,id={DriveDevice(i)},drive=drive{i}"));
         }
         for (var i = 0; i < spec.Networks.Count; i++)
         {

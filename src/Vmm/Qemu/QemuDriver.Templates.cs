@@ -34,9 +34,9 @@ public sealed partial class QemuDriver
             Drives = [.. spec.Drives.Zip(placeholders, (drive, path) => drive with { Path = path })],
             Restore = null,
             Template = null,
+            Limits = new VmLimits(),
         };
-        var limits = new CgroupLimits(((long)spec.MemoryMib + QemuCommandLine.OverheadMib(host)) << 20, spec.Cpus + 1);
-        var cgroup = _processes.Prepare(spec, limits);
+        var cgroup = _processes.Prepare(spec, QemuCommandLine.Overhead(host));
         try
         {
             foreach (var path in placeholders)

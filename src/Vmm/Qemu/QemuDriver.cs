@@ -93,9 +93,7 @@ public sealed partial class QemuDriver : IVmmDriver, IVmTemplates
             VmSpecRules.CheckSnapshot(spec.Restore, DriverName, await GetVersionAsync(cancellationToken).ConfigureAwait(false));
 
         var host = QemuHost.Detect(_options.Accelerator);
-        // One CPU more than the guest's for QEMU's own threads.
-        var limits = new CgroupLimits(((long)spec.MemoryMib + QemuCommandLine.OverheadMib(host)) << 20, spec.Cpus + 1);
-        var cgroup = _processes.Prepare(spec, limits);
+        var cgroup = _processes.Prepare(spec, QemuCommandLine.Overhead(host));
         try
         {
             return await StartAsync(spec, program, host, cgroup, cancellationToken).ConfigureAwait(false);
@@ -164,6 +162,8 @@ public sealed partial class QemuDriver : IVmmDriver, IVmTemplates
             if (snapshot is not null)
                 await WaitForRestoreAsync(vm, cancellationToken).ConfigureAwait(false);
             await checking.ConfigureAwait(false);
+            if (spec.Limits.Disk is not null)
+                await vm.LimitDrivesAsync(spec.Limits.Disk, cancellationToken).ConfigureAwait(false);
             if (spec is not { Restore: not null, IsPausedAfterRestore: true })
                 await vm.ResumeAsync(cancellationToken).ConfigureAwait(false);
             await vm.ObserveAsync(cancellationToken).ConfigureAwait(false);

@@ -9,6 +9,9 @@ internal sealed class QemuVm : IVmm
 {
     private static readonly TimeSpan QuitTimeout = TimeSpan.FromSeconds(5);
 
+    /// <summary>The most a throttle of QEMU's takes (THROTTLE_VALUE_MAX).</summary>
+    private const long MaxThrottle = 1_000_000_000_000_000;
+
     private readonly VmmProcess _process;
     private readonly TimeProvider _time;
     private readonly TaskCompletionSource<VmmExit> _exited = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -88,6 +91,40 @@ internal sealed class QemuVm : IVmm
             throw new VmmException($"qemu VM {Record.Id} is {status}, not paused; pause it before a snapshot");
         var path = await QemuMigration.SaveAsync(Monitor, Record.RunDirectory, directory, _time, cancellationToken).ConfigureAwait(false);
         return new VmSnapshot(path, QemuDriver.DriverName, Monitor.Version);
+    }
+
+    public async Task SetLimitsAsync(VmLimits limits, CancellationToken cancellationToken)
+    {
+        ThrowIfEnded();
+        VmmProcessHost.Limit(Record, _process, limits);
+        await LimitDrivesAsync(limits.Disk, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>A second's worth may come at once; zeros lift a limit.</summary>
+    public async Task LimitDrivesAsync(RateLimit? limit, CancellationToken cancellationToken)
+    {
+        var drives = await Monitor.ExecuteAsync("query-block", null, cancellationToken).ConfigureAwait(false);
+        for (var i = 0; i < drives.GetArrayLength(); i++)
+        {
+            var id = QemuCommandLine.DriveDevice(i);
+            await Monitor.ExecuteAsync("block_set_io_throttle", Write, cancellationToken).ConfigureAwait(false);
+
+            void Write(Utf8JsonWriter writer)
+            {
+                var (bytes, operations) = (Bounded(limit?.BytesPerSecond), Bounded(limit?.OperationsPerSecond));
+                writer.WriteString("id", id);
+                writer.WriteNumber("bps", bytes);
+                writer.WriteNumber("iops", operations);
+                foreach (var other in (string[])["bps_rd", "bps_wr", "iops_rd", "iops_wr"])
+                    writer.WriteNumber(other, 0);
+                if (bytes > 0)
+                    writer.WriteNumber("bps_max", bytes);
+                if (operations > 0)
+                    writer.WriteNumber("iops_max", operations);
+            }
+        }
+
+        static long Bounded(long? value) => Math.Min(value ?? 0, MaxThrottle);
     }
 
     public Task<VmmMetrics> GetMetricsAsync(CancellationToken cancellationToken) => Task.FromResult(_process.Measure());

@@ -10,6 +10,9 @@ public interface IVmmDriver
     /// <summary>Stable name: <c>qemu</c>, <c>firecracker</c> or <c>fake</c>.</summary>
     string Name { get; }
 
+    /// <summary>Whether the VMM itself keeps to <see cref="VmLimits.Network"/>.</summary>
+    bool LimitsNetwork => false;
+
     /// <summary>What the driver can do on this host, and what is missing; never throws for a missing binary.</summary>
     Task<VmmProbe> ProbeAsync(CancellationToken cancellationToken);
 
@@ -72,6 +75,10 @@ public interface IVmm : IAsyncDisposable
     /// <summary>Asks the guest for memory: the balloon's target, from 0 to below the guest's memory.</summary>
     /// <exception cref="VmmException">It has no balloon (<see cref="VmSpec.HasBalloon"/>), or the target is out of range.</exception>
     Task SetBalloonAsync(int mib, CancellationToken cancellationToken) => throw new VmmException($"VM {Record.Id} has no balloon");
+
+    /// <summary>Changes what the VM may take, from now on. Idempotent.</summary>
+    /// <exception cref="VmmException">It has ended, or the host refuses.</exception>
+    Task SetLimitsAsync(VmLimits limits, CancellationToken cancellationToken);
 
     Task<VmmMetrics> GetMetricsAsync(CancellationToken cancellationToken);
 

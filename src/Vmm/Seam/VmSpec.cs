@@ -32,6 +32,8 @@ public sealed record VmSpec
     /// <summary>Name of the control group below Ravel's own that holds the VMM, e.g. <c>0/01J…</c>.</summary>
     public required string Cgroup { get; init; }
 
+    public VmLimits Limits { get; init; } = new();
+
     /// <summary>Resume this snapshot instead of booting; drives, networks and size are those above.</summary>
     public VmSnapshot? Restore { get; init; }
 
@@ -66,17 +68,32 @@ public sealed record VmSpec
 public sealed record BootSource(string KernelPath, string InitramfsPath, string ExtraArguments = "");
 
 /// <summary>A raw block device image. <paramref name="Id"/>: letters, digits, '_'.</summary>
-public sealed record Drive(string Id, string Path, bool ReadOnly)
-{
-    /// <summary>For reads and writes together; null = none.</summary>
-    public RateLimit? Limit { get; init; }
-}
+public sealed record Drive(string Id, string Path, bool ReadOnly);
 
 /// <summary>A tap that exists already. <paramref name="Id"/>: letters, digits, '_'; <paramref name="Mac"/> as aa:bb:cc:dd:ee:ff.</summary>
-public sealed record NetworkInterface(string Id, string Tap, string Mac)
+public sealed record NetworkInterface(string Id, string Tap, string Mac);
+
+/// <summary>What a VM may take of its host besides memory, which is its own and what the VMM needs; can be changed while it runs.</summary>
+public sealed record VmLimits
 {
-    /// <summary>For each direction; null = none.</summary>
-    public RateLimit? Limit { get; init; }
+    public const int MaxCpuWeight = 10_000;
+
+    /// <summary>CPU time when there is not enough for all, against other VMs: 1–10000.</summary>
+    public int CpuWeight { get; init; } = 100;
+
+    /// <summary>
+    /// CPU time per wall time of the whole VM, the VMM's own threads included; at least 0.01. Null = its virtual CPUs, and what the VMM needs beside them.
+    /// </summary>
+    public double? Cpus { get; init; }
+
+    /// <summary>For each drive, reads and writes together; null = none.</summary>
+    public RateLimit? Disk { get; init; }
+
+    /// <summary>
+    /// For each interface, in each direction; null = none. For drivers that see to it (<see cref="IVmmDriver.LimitsNetwork"/>); the others leave it to
+    /// whoever made the taps.
+    /// </summary>
+    public RateLimit? Network { get; init; }
 }
 
 /// <summary>How much a device may do each second; a second's worth may come at once. 0 = not limited.</summary>

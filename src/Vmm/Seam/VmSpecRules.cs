@@ -38,7 +38,7 @@ public static class VmSpecRules
             return string.Create(CultureInfo.InvariantCulture, $"{spec.MemoryMib} MiB of memory are less than 64");
         if (spec.NetworkNamespace is { } path && !Path.IsPathFullyQualified(path))
             return $"the network namespace '{path}' has to be an absolute path";
-        return DriveViolation(spec) ?? NetworkViolation(spec) ?? LimitViolation(spec);
+        return DriveViolation(spec) ?? NetworkViolation(spec) ?? Violation(spec.Limits);
     }
 
     /// <exception cref="VmRestoreException">The snapshot is another driver's, or another version's.</exception>
@@ -79,12 +79,16 @@ public static class VmSpecRules
         return spec.Networks.FirstOrDefault(n => !IsTap(n.Tap)) is { } tap ? $"'{tap.Tap}' is not the name of a network device" : null;
     }
 
-    private static string? LimitViolation(VmSpec spec)
+    /// <summary>The first rule that limits break, or null.</summary>
+    public static string? Violation(VmLimits limits)
     {
-        var limits = spec.Drives.Select(drive => (drive.Id, drive.Limit)).Concat(spec.Networks.Select(network => (network.Id, network.Limit)));
-        return limits.FirstOrDefault(entry => entry.Limit is { BytesPerSecond: < 0 } or { OperationsPerSecond: < 0 }) is { Id: { } id }
-            ? $"the limit of '{id}' is negative"
-            : null;
+        if (limits.CpuWeight is < 1 or > VmLimits.MaxCpuWeight)
+            return string.Create(CultureInfo.InvariantCulture, $"a CPU weight of {limits.CpuWeight} is not between 1 and {VmLimits.MaxCpuWeight}");
+        if (limits.Cpus is { } cpus && !(cpus >= 0.01))
+            return string.Create(CultureInfo.InvariantCulture, $"{cpus} CPUs are less than 0.01");
+        if (limits.Disk is { BytesPerSecond: < 0 } or { OperationsPerSecond: < 0 })
+            return "the limit of its drives is negative";
+        return limits.Network is { BytesPerSecond: < 0 } or { OperationsPerSecond: < 0 } ? "the limit of its networks is negative" : null;
     }
 
     private static bool IsDeviceId(string id) =>

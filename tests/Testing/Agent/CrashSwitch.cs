@@ -123,6 +123,14 @@ public sealed class CrashSwitch
                 return await vmm.SnapshotAsync(directory, cancellationToken);
             });
 
+        public async Task SetLimitsAsync(VmLimits limits, CancellationToken cancellationToken)
+        {
+            // No point of its own: it is set again by whoever adopts the VM, beside everything else.
+            await crash.WaitAsync(nameof(SetLimitsAsync), cancellationToken);
+            crash.ThrowIfDead();
+            await vmm.SetLimitsAsync(limits, cancellationToken);
+        }
+
         public Task<VmmMetrics> GetMetricsAsync(CancellationToken cancellationToken) => vmm.GetMetricsAsync(cancellationToken);
 
         public Task<string> ReadConsoleAsync(CancellationToken cancellationToken) => vmm.ReadConsoleAsync(cancellationToken);
@@ -146,6 +154,12 @@ public sealed class CrashSwitch
         public Task<InstanceNetwork> AttachAsync(NetworkAttachment attachment, CancellationToken cancellationToken)
         {
             return crash.DoAsync(() => network.AttachAsync(attachment, cancellationToken));
+        }
+
+        public Task LimitAsync(InstanceId instance, long? bytesPerSecond, CancellationToken cancellationToken)
+        {
+            crash.ThrowIfDead();
+            return network.LimitAsync(instance, bytesPerSecond, cancellationToken);
         }
 
         public Task DetachAsync(InstanceId instance, CancellationToken cancellationToken)

@@ -55,6 +55,16 @@ public sealed class FakeNodeNetwork : INodeNetwork
             $"fake{n}", $"02:00:00:00:{n >> 8:x2}:{n & 255:x2}", $"100.64.{n >> 8}.{n & 255}/32", $"fd00::{n:x}/128", "100.64.0.1", "fe80::1", ["100.64.0.1"], 1500));
     }
 
+    public Task LimitAsync(InstanceId instance, long? bytesPerSecond, CancellationToken cancellationToken)
+    {
+        lock (_lock)
+        {
+            if (_attached.TryGetValue(instance, out var attachment))
+                _attached[instance] = attachment with { BytesPerSecond = bytesPerSecond };
+        }
+        return Task.CompletedTask;
+    }
+
     public Task DetachAsync(InstanceId instance, CancellationToken cancellationToken)
     {
         lock (_lock)

@@ -60,6 +60,8 @@ public sealed class BootedGuestHarness : VmmHarness
     public override IReadOnlyList<string> WriteConsole(int bytes) =>
         Shell(string.Create(CultureInfo.InvariantCulture, $"head -c {bytes} /dev/zero | tr '\\0' x > /dev/console"));
 
+    public Cgroup GroupOf(VmSpec spec) => _cgroups.Open(spec.Cgroup);
+
     public override IReadOnlyList<string> Leftovers(VmSpec spec) => ProcessLeftovers.Of(spec, _cgroups);
 
     protected override IReadOnlyList<Drive> NewDrives(int number) =>

@@ -66,13 +66,26 @@ public sealed class RunOptionsTests : IDisposable
     }
 
     [Fact]
+    public void A_part_of_a_cpu_is_a_ceiling_and_limits_are_bytes()
+    {
+        var guest = Request("--cpus", "1.5", "--cpu-shares", "2048", "--disk-bps", "10m", "--disk-iops", "500", "--net-bps", "0", "img").Config.Guest!;
+
+        Assert.Equal(new GuestSize { Cpus = 2, CpuLimit = 1.5, CpuWeight = 200, DiskBps = 10 << 20, DiskIops = 500 }, guest);
+        Assert.Null(Request("--cpus", "2", "img").Config.Guest!.CpuLimit);
+    }
+
+    [Fact]
     public void A_file_of_variables_that_is_missing_is_a_usage_error() =>
         Assert.Equal(ExitCodes.Usage, Assert.Throws<CliException>(() => Request("--env-file", "/nonexistent", "img")).ExitCode);
 
     [Theory]
     [InlineData("--memory", "lots")]
     [InlineData("--cpus", "0")]
-    [InlineData("--cpus", "1.5")]
+    [InlineData("--cpus", "33")]
+    [InlineData("--cpu-shares", "1")]
+    [InlineData("--disk-bps", "1k")]
+    [InlineData("--disk-iops", "9")]
+    [InlineData("--net-bps", "8g")]
     [InlineData("-p", "80:x")]
     [InlineData("--pull", "sometimes")]
     [InlineData("--restart", "maybe")]

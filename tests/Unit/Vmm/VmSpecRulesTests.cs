@@ -38,8 +38,10 @@ public sealed class VmSpecRulesTests
             (Good with { Drives = [new Drive("a", "/a\n", true)] }, "absolute path"),
             (Good with { Networks = [new NetworkInterface("e", "t,script=/evil", "02:00:00:00:00:01")] }, "t,script"),
             (Good with { Networks = [new NetworkInterface("e", "tap0", "02-00-00-00-00-01")] }, "MAC"),
-            (Good with { Drives = [Good.Drives[0] with { Limit = new RateLimit(-1) }] }, "the limit of 'root'"),
-            (Good with { Networks = [Good.Networks[0] with { Limit = new RateLimit(0, -1) }] }, "the limit of 'eth0'"),
+            (Good with { Limits = new VmLimits { Disk = new RateLimit(-1) } }, "the limit of its drives"),
+            (Good with { Limits = new VmLimits { Network = new RateLimit(0, -1) } }, "the limit of its networks"),
+            (Good with { Limits = new VmLimits { CpuWeight = 0 } }, "a CPU weight of 0"),
+            (Good with { Limits = new VmLimits { Cpus = double.NaN } }, "NaN CPUs"),
             (Good with { NetworkNamespace = "netns/a" }, "'netns/a'"),
         ];
 

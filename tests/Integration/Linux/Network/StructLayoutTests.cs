@@ -21,6 +21,9 @@ public sealed class StructLayoutTests : IDisposable
             "struct rtmsg",
             ["rtm_family", "rtm_dst_len", "rtm_src_len", "rtm_tos", "rtm_table", "rtm_protocol", "rtm_scope", "rtm_type", "rtm_flags"]),
         [typeof(NdMsg)] = ("struct ndmsg", ["ndm_family", "ndm_pad1", "ndm_pad2", "ndm_ifindex", "ndm_state", "ndm_flags", "ndm_type"]),
+        [typeof(TcMsg)] = ("struct tcmsg", ["tcm_family", "tcm__pad1", "tcm__pad2", "tcm_ifindex", "tcm_handle", "tcm_parent", "tcm_info"]),
+        [typeof(TcRateSpec)] = ("struct tc_ratespec", ["cell_log", "linklayer", "overhead", "cell_align", "mpu", "rate"]),
+        [typeof(TcTbfQopt)] = ("struct tc_tbf_qopt", ["rate", "peakrate", "limit", "buffer", "mtu"]),
         [typeof(NfGenMsg)] = ("struct nfgenmsg", ["nfgen_family", "version", "res_id"]),
         [typeof(IfReq)] = ("struct ifreq", ["ifr_name", "ifr_flags"]),
     };
@@ -39,6 +42,7 @@ public sealed class StructLayoutTests : IDisposable
             #include <linux/if.h>
             #include <linux/rtnetlink.h>
             #include <linux/neighbour.h>
+            #include <linux/pkt_sched.h>
             #include <linux/netfilter/nfnetlink.h>
             int main(void) {
 

@@ -91,7 +91,7 @@ public sealed class FirecrackerSnapshotTests : IAsyncLifetime
     {
         await using var plain = new FakeFirecrackerHarness(isJailed: false);
         var spec = plain.NewSpec();
-        spec = spec with { Drives = [.. spec.Drives.Select(drive => drive with { Limit = new RateLimit(1000, 10) })] };
+        spec = spec with { Limits = new VmLimits { Disk = new RateLimit(1000, 10) } };
         await using (var vmm = await plain.Driver.LaunchAsync(spec, _harness.Deadline))
         {
             Assert.Equal("1000", (await BandwidthAsync(spec))["size"]!.ToString());
@@ -101,7 +101,7 @@ public sealed class FirecrackerSnapshotTests : IAsyncLifetime
         await plain.Driver.PurgeAsync(spec.Id, spec.RunDirectory, _harness.Deadline);
 
         var saved = new VmSnapshot(spec.RunDirectory + "-saved", "firecracker", "1.17.0");
-        var limited = spec with { Drives = [.. spec.Drives.Select(drive => drive with { Limit = null })], Restore = saved };
+        var limited = spec with { Limits = new VmLimits(), Restore = saved };
         await using var restored = await plain.Driver.LaunchAsync(limited, _harness.Deadline);
 
         Assert.Equal("0", (await BandwidthAsync(spec))["size"]!.ToString());

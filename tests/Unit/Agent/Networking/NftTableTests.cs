@@ -39,6 +39,18 @@ public sealed class NftTableTests
         });
 
     [Fact]
+    public void Limited_machines_cost_one_rule_together()
+    {
+        Assert.DoesNotContain("limit", NftTable.Render(Rules(Guest(1, 1), Guest(2, 1))), StringComparison.Ordinal);
+
+        var rendered = NftTable.Render(Rules(Guest(1, 1) with { BytesPerSecond = 50_000 }, Guest(2, 1), Guest(3, 1) with { BytesPerSecond = 70_000 }));
+
+        Assert.Contains("limit sent_3 {\n\t\trate over 70000 bytes/second burst 70000 bytes\n", rendered, StringComparison.Ordinal);
+        Assert.Contains("limit name iifname map { \"rv3-1\" : \"sent_1\", \"rv3-3\" : \"sent_3\" } drop", rendered, StringComparison.Ordinal);
+        Assert.DoesNotContain("sent_2", rendered, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Script_removes_what_is_there_before_it_makes_anew() =>
         Assert.StartsWith(NftTable.RenderRemoval("ravel_3"), NftTable.Render(Rules()), StringComparison.Ordinal);
 

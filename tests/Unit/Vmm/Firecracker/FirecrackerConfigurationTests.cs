@@ -86,8 +86,9 @@ public sealed class FirecrackerConfigurationTests
     {
         var limited = Spec with
         {
-            Drives = [Spec.Drives[0] with { Limit = new RateLimit(1_000_000, 50) }],
-            Networks = [Spec.Networks[0] with { Limit = new RateLimit(BytesPerSecond: 125_000) }],
+            Drives = [Spec.Drives[0]],
+            Networks = [Spec.Networks[0]],
+            Limits = new VmLimits { Disk = new RateLimit(1_000_000, 50), Network = new RateLimit(BytesPerSecond: 125_000) },
         };
 
         Assert.EndsWith(
@@ -99,7 +100,7 @@ public sealed class FirecrackerConfigurationTests
         Assert.Null(FirecrackerConfiguration.Limiter(new RateLimit()));
         Assert.Equal(
             new RateLimiterBody(new TokenBucketBody(0, 0), new TokenBucketBody(7, 1000)),
-            FirecrackerConfiguration.LimiterAfterRestore(new RateLimit(0, 7)));
+            FirecrackerConfiguration.LimiterFromNowOn(new RateLimit(0, 7)));
     }
 
     [Theory]
