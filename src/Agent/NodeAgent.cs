@@ -30,6 +30,7 @@ internal sealed class NodeAgent : IHostedService, IAsyncDisposable
     private AgentJournal? _journal;
     private LogStore? _logs;
     private VolumeStore? _volumes;
+    private InstanceServices? _services;
     private NodeMachines? _machines;
     private WarmStarter? _warmStarts;
     private ReconcilerLoop? _reconciler;
@@ -70,6 +71,8 @@ internal sealed class NodeAgent : IHostedService, IAsyncDisposable
 
     public VolumeStore Volumes => _volumes ?? throw NotStarted();
 
+    public InstanceServices Services => _services ?? throw NotStarted();
+
     public NodeMachines Machines => _machines ?? throw NotStarted();
 
     public string NodeId => (_journal ?? throw NotStarted()).NodeId;
@@ -93,7 +96,7 @@ internal sealed class NodeAgent : IHostedService, IAsyncDisposable
         var promised = _journal.Contents.Machines.Sum(machine => machine.Held().DiskMib) + VolumeStore.PromisedMib(volumeDirectory);
         var ledger = new CapacityLedger(HostCapacity.Read(_options.DataDirectory, promised, _options.Capacity));
         _volumes = new VolumeStore(volumeDirectory, ledger, _time);
-        var services = new InstanceServices(_options, _driver, _images, _network, disks, _volumes, _logs, _warmStarts, _time, _logger);
+        var services = _services = new InstanceServices(_options, _driver, _images, _network, disks, _volumes, _logs, _warmStarts, _time, _logger);
         _machines = new NodeMachines(services, _journal, ledger);
         _images.KeepFor(() => _machines.Records.Select(record => record.ImageDigest).OfType<string>().ToHashSet(StringComparer.Ordinal));
         // Archives that an agent was killed over.

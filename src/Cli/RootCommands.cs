@@ -38,6 +38,7 @@ internal static class RootCommands
             RunCommand.Create(),
             RunCommand.CreateOnly(),
             PsCommand.Create(),
+            TopCommand.Create(),
             InspectionCommands.Logs(),
             ExecCommand.Create(),
             RunCommand.Attach(),

@@ -37,7 +37,7 @@ internal sealed partial class FakeMicroVm
         if (_metrics is null)
             return;
         using var stream = new FileStream(_metrics, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.ReadWrite, bufferSize: 0);
-        stream.Write("""{"utc_timestamp_ms":1,"block":{"read_bytes":4096,"write_bytes":512},"net":{"rx_bytes_count":64,"tx_bytes_count":32}}"""u8);
+        stream.Write("""{"utc_timestamp_ms":1,"block":{"read_bytes":4096,"write_bytes":512,"read_count":8,"write_count":1},"net":{"rx_bytes_count":64,"tx_bytes_count":32}}"""u8);
         stream.Write("\n"u8);
     }
 }

@@ -63,6 +63,11 @@ internal sealed class SharedNetwork : IDisposable
         }
     }
 
+    /// <summary>What went through the taps since they were made.</summary>
+    /// <exception cref="NetworkException">The kernel does not say.</exception>
+    public Task<IReadOnlyDictionary<InstanceId, GuestTraffic>> ReadTrafficAsync(CancellationToken cancellationToken) =>
+        _network.ReadTrafficAsync(cancellationToken);
+
     public async Task DetachAsync(InstanceId instance)
     {
         await _permits.WaitAsync();

@@ -30,6 +30,21 @@ internal sealed class LogStore : IDisposable
             log.Value.Poke();
     }
 
+    /// <summary>What a machine's log takes of the disk.</summary>
+    public long BytesOf(MachineId machine)
+    {
+        try
+        {
+            var directory = new DirectoryInfo(PathOf(machine));
+            return directory.Exists ? directory.EnumerateFiles().Sum(file => file.Length) : 0;
+        }
+        catch (IOException)
+        {
+            // Removed, or a segment was, in between.
+            return 0;
+        }
+    }
+
     public void Remove(MachineId machine)
     {
         if (_open.TryRemove(machine, out var log) && log.IsValueCreated)

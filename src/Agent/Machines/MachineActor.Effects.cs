@@ -23,6 +23,9 @@ internal sealed partial class MachineActor
     /// <summary>The link to the guest, while there is one.</summary>
     public GuestSession? Session => _resources.Session;
 
+    /// <summary>The VMM, while there is a hold on one.</summary>
+    public Vmm.IVmm? Vmm => _resources.Vmm;
+
     /// <summary>Takes over what the journal says is there. Only in the machine's mailbox, once, before any event.</summary>
     public async Task ResumeAsync()
     {

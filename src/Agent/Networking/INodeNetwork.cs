@@ -23,6 +23,10 @@ public interface INodeNetwork
     /// <exception cref="NetworkException">The kernel refused; it keeps what it had until the next <see cref="ReconcileAsync"/>.</exception>
     Task LimitAsync(InstanceId instance, long? bytesPerSecond, CancellationToken cancellationToken);
 
+    /// <summary>What went through the taps since they were made.</summary>
+    /// <exception cref="NetworkException">The kernel does not say.</exception>
+    Task<IReadOnlyDictionary<InstanceId, GuestTraffic>> ReadTrafficAsync(CancellationToken cancellationToken);
+
     /// <summary>Removes what <see cref="AttachAsync"/> made. Idempotent.</summary>
     Task DetachAsync(InstanceId instance, CancellationToken cancellationToken);
 }
@@ -42,6 +46,9 @@ public sealed record NetworkAttachment(
     /// <summary>What may go through the tap each second, in each direction; a second's worth may come at once. Null = not limited.</summary>
     public long? BytesPerSecond { get; init; }
 }
+
+/// <summary>What a guest received and sent.</summary>
+public readonly record struct GuestTraffic(long ReceivedBytes, long ReceivedPackets, long SentBytes, long SentPackets);
 
 /// <param name="Protocol"><c>tcp</c> or <c>udp</c>.</param>
 /// <param name="HostAddress">IPv4 address of the host, or null for all.</param>

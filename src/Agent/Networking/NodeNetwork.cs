@@ -172,6 +172,28 @@ public sealed class NodeNetwork : INodeNetwork, IDisposable
     }
 
     /// <inheritdoc/>
+    public async Task<IReadOnlyDictionary<InstanceId, GuestTraffic>> ReadTrafficAsync(CancellationToken cancellationToken)
+    {
+        await _gate.WaitAsync(cancellationToken);
+        try
+        {
+            var traffic = _taps.ReadTraffic();
+            return _attachments.Values
+                .Select(attachment => (attachment.Instance, Tap: _slot.TapName(attachment.AddressIndex)))
+                .Where(guest => traffic.ContainsKey(guest.Tap))
+                .ToDictionary(guest => guest.Instance, guest => traffic[guest.Tap]);
+        }
+        catch (IOException e)
+        {
+            throw new NetworkException(ProblemCodes.Internal, $"the traffic of the taps could not be read: {e.Message}");
+        }
+        finally
+        {
+            _gate.Release();
+        }
+    }
+
+    /// <inheritdoc/>
     public async Task DetachAsync(InstanceId instance, CancellationToken cancellationToken)
     {
         GuestAddresses guest;

@@ -57,6 +57,13 @@ internal sealed class TapDevices(HostSlot slot, uint? owner) : IDisposable
             Limit(guest, link, isNew: false);
     }
 
+    /// <summary>Of this slot's taps, by name. What a tap receives its guest has sent.</summary>
+    internal IReadOnlyDictionary<string, GuestTraffic> ReadTraffic() => _netlink.ListLinks()
+        .Where(link => link.Name.StartsWith(slot.TapPrefix, StringComparison.Ordinal))
+        .ToDictionary(
+            link => link.Name,
+            link => new GuestTraffic(link.Traffic.SentBytes, link.Traffic.SentPackets, link.Traffic.ReceivedBytes, link.Traffic.ReceivedPackets));
+
     /// <summary>Removes a tap. One that is gone is fine.</summary>
     internal void Remove(string tap)
     {

@@ -20,6 +20,10 @@ internal sealed partial class ApiClient
     public Task<Machine> GetMachineAsync(Machine machine, CancellationToken cancellationToken) =>
         GetAsync(machine.Name, PathOf(machine), ApiJson.Default.Machine, cancellationToken);
 
+    /// <summary>What the machines of the namespace have used.</summary>
+    public Task<IReadOnlyList<MachineUsage>> ReadUsageAsync(CancellationToken cancellationToken) =>
+        GetAsync("machines", "v1/machines/usage", ApiJson.Default.IReadOnlyListMachineUsage, cancellationToken);
+
     /// <summary>Creates a machine, and its app if that is not there yet.</summary>
     public async Task<Machine> CreateMachineAsync(string app, CreateMachineRequest request, CancellationToken cancellationToken)
     {

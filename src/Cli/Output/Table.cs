@@ -18,18 +18,20 @@ internal sealed class Table
     public void Add(params Cell[] cells) =>
         _rows.Add([.. cells.Select(cell => cell with { Text = SafeText.Of(cell.Text) })]);
 
-    public void Write(Terminal terminal)
+    /// <param name="terminal">Where to.</param>
+    /// <param name="end">What each line ends with, before its line feed.</param>
+    public void Write(Terminal terminal, string end = "")
     {
         var widths = new int[_headers.Length];
         for (var column = 0; column < widths.Length; column++)
             widths[column] = Math.Max(_headers[column].Length, _rows.Count == 0 ? 0 : _rows.Max(row => row[column].Text.Length));
 
-        Line(terminal.Out, widths, [.. _headers.Select(header => (Cell)header)], (_, text) => terminal.Bold(text));
+        Line(terminal.Out, widths, [.. _headers.Select(header => (Cell)header)], (_, text) => terminal.Bold(text), end);
         foreach (var row in _rows)
-            Line(terminal.Out, widths, row, (cell, text) => cell.Colour.Paint(text, terminal.HasColour));
+            Line(terminal.Out, widths, row, (cell, text) => cell.Colour.Paint(text, terminal.HasColour), end);
     }
 
-    private static void Line(TextWriter to, int[] widths, Cell[] cells, Func<Cell, string, string> paint)
+    private static void Line(TextWriter to, int[] widths, Cell[] cells, Func<Cell, string, string> paint, string end)
     {
         for (var column = 0; column < cells.Length; column++)
         {
@@ -39,6 +41,6 @@ internal sealed class Table
             if (cells.Skip(column + 1).Any(rest => rest.Text.Length > 0))
                 to.Write(new string(' ', widths[column] + Gap - cell.Text.Length));
         }
-        to.Write('\n');
+        to.Write(end + '\n');
     }
 }

@@ -390,6 +390,8 @@ public sealed record ClientConfig
 [JsonSerializable(typeof(IReadOnlyList<Machine>))]
 [JsonSerializable(typeof(IReadOnlyList<MachineEvent>))]
 [JsonSerializable(typeof(MachineEvent))]
+[JsonSerializable(typeof(MachineUsage))]
+[JsonSerializable(typeof(IReadOnlyList<MachineUsage>))]
 [JsonSerializable(typeof(LeaseRequest))]
 [JsonSerializable(typeof(LeaseResponse))]
 [JsonSerializable(typeof(Volume))]

@@ -54,6 +54,7 @@ internal static class MachineEndpoints
         machine.MapPost("/metadata/{key}", SetMetadataAsync).WithSummary("Set one key of a machine's metadata.");
         machine.MapDelete("/metadata/{key}", DeleteMetadataAsync).WithSummary("Remove one key of a machine's metadata.");
         v1.MapEvents(machine);
+        v1.MapUsage(machine);
         machine.MapLogs();
         machine.MapExec();
         machine.MapArchive();

@@ -17,6 +17,16 @@ public sealed partial class RouteNetlink
     /// <summary>What has to fit into the bucket: one such segment.</summary>
     private const uint MinBurstBytes = 128 * 1024;
 
+    /// <summary>The head of struct rtnl_link_stats64: packets received, sent, then bytes received, sent.</summary>
+    private static LinkTraffic ReadTraffic(ReadOnlySpan<byte> statistics)
+    {
+        if (statistics.Length < 4 * sizeof(ulong))
+            return default;
+        return new LinkTraffic(Counter(statistics, 2), Counter(statistics, 0), Counter(statistics, 3), Counter(statistics, 1));
+
+        static long Counter(ReadOnlySpan<byte> counters, int index) => (long)MemoryMarshal.Read<ulong>(counters[(index * sizeof(ulong))..]);
+    }
+
     /// <summary>
     /// Lets no more than so much leave the host through a link (tc-tbf(8)); a second's worth may go at once, and a tenth of one waits in a queue, what
     /// comes on top is dropped. Replaces what was set before.

@@ -18,7 +18,7 @@ public sealed partial class RouteNetlink : IDisposable
     private const ushort NewRoute = 24, GetRoute = 26;
     private const ushort NewNeighbour = 28;
 
-    private const ushort LinkName = 3, LinkMtu = 4, LinkAfSpec = 26, Inet6AddressGeneration = 8;
+    private const ushort LinkName = 3, LinkMtu = 4, LinkStatistics = 23, LinkAfSpec = 26, Inet6AddressGeneration = 8;
     private const ushort AddressAddress = 1, AddressLocal = 2, AddressFlags = 8;
     private const ushort RouteDestination = 1, RouteDevice = 4, RoutePreferredSource = 7, RouteTable = 15;
     private const ushort NeighbourDestination = 1, NeighbourLinkAddress = 2;
@@ -53,7 +53,8 @@ public sealed partial class RouteNetlink : IDisposable
                     header.Index,
                     Encoding.UTF8.GetString(NetlinkAttributes.Find(attributes, LinkName).TrimEnd((byte)0)),
                     (header.Flags & FlagUp) != 0,
-                    (int)ReadUInt32(NetlinkAttributes.Find(attributes, LinkMtu))));
+                    (int)ReadUInt32(NetlinkAttributes.Find(attributes, LinkMtu)),
+                    ReadTraffic(NetlinkAttributes.Find(attributes, LinkStatistics))));
             });
         return links;
     }
@@ -210,7 +211,11 @@ public sealed partial class RouteNetlink : IDisposable
 
 /// <param name="Index">Unique in its network namespace, never reused soon.</param>
 /// <param name="Mtu">Bytes.</param>
-public sealed record Link(int Index, string Name, bool IsUp, int Mtu);
+/// <param name="Traffic">Since it was made.</param>
+public sealed record Link(int Index, string Name, bool IsUp, int Mtu, LinkTraffic Traffic);
+
+/// <summary>What a link received and sent, as the host sees it.</summary>
+public readonly record struct LinkTraffic(long ReceivedBytes, long ReceivedPackets, long SentBytes, long SentPackets);
 
 /// <param name="Link">Index.</param>
 public sealed record LinkAddress(int Link, IPAddress Address, int PrefixLength);

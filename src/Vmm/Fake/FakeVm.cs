@@ -97,7 +97,7 @@ public sealed class FakeVm : IFakeMachine
         _limited.TrySetResult();
     }
 
-    internal VmmMetrics Measure() => new(Time.GetElapsedTime(_startedAt), (long)Spec.MemoryMib << 20);
+    internal VmmMetrics Measure() => new(Time.GetElapsedTime(_startedAt), (long)Spec.MemoryMib << 20) { Disk = new DiskUsage(4096, 512, 8, 1) };
 
     /// <summary>Takes over a guest that was saved; before anybody connects.</summary>
     internal void Adopt(FakeGuest guest)

@@ -20,12 +20,12 @@ internal sealed class DeviceMeter : IDisposable
     private readonly List<byte> _line = [];
     private readonly OutputPipe? _pipe;
     private bool _isTooLong;
-    private DeviceUsage _sum;
+    private DiskUsage _sum;
 
     private DeviceMeter(string pipe, string runDirectory, bool isNew)
     {
         _runDirectory = runDirectory;
-        _sum = isNew ? new DeviceUsage(0, 0, 0, 0) : ReadSum(Path.Combine(runDirectory, SumFile));
+        _sum = isNew ? new DiskUsage(0, 0, 0, 0) : ReadSum(Path.Combine(runDirectory, SumFile));
         _pipe = isNew ? OutputPipe.Create(pipe, Take) : OutputPipe.Open(pipe, Take);
     }
 
@@ -36,11 +36,11 @@ internal sealed class DeviceMeter : IDisposable
     public static DeviceMeter Open(string pipe, string runDirectory) => new(pipe, runDirectory, isNew: false);
 
     /// <summary>The sum of all that has been written until now.</summary>
-    public DeviceUsage Read()
+    public DiskUsage Read()
     {
         // Drains the pipe through Take.
         _ = _pipe?.ReadTail();
-        DeviceUsage sum;
+        DiskUsage sum;
         lock (_gate)
             sum = _sum;
         // After a purge nothing is written any more.
@@ -49,7 +49,7 @@ internal sealed class DeviceMeter : IDisposable
         var file = Path.Combine(_runDirectory, SumFile);
         try
         {
-            File.WriteAllBytes(file + ".tmp", JsonSerializer.SerializeToUtf8Bytes(sum, FirecrackerJson.Default.DeviceUsage));
+            File.WriteAllBytes(file + ".tmp", JsonSerializer.SerializeToUtf8Bytes(sum, FirecrackerJson.Default.DiskUsage));
             File.Move(file + ".tmp", file, overwrite: true);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -66,16 +66,16 @@ internal sealed class DeviceMeter : IDisposable
     }
 
     /// <summary>Adds a line to a sum. What is no metrics, or negative, counts nothing.</summary>
-    internal static DeviceUsage Add(DeviceUsage sum, ReadOnlySpan<byte> line)
+    internal static DiskUsage Add(DiskUsage sum, ReadOnlySpan<byte> line)
     {
         try
         {
             var metrics = JsonSerializer.Deserialize(line, FirecrackerJson.Default.MetricsLine);
-            return new DeviceUsage(
-                Plus(sum.DiskReadBytes, metrics?.Block?.ReadBytes),
-                Plus(sum.DiskWrittenBytes, metrics?.Block?.WriteBytes),
-                Plus(sum.NetworkReceivedBytes, metrics?.Net?.RxBytesCount),
-                Plus(sum.NetworkSentBytes, metrics?.Net?.TxBytesCount));
+            return new DiskUsage(
+                Plus(sum.ReadBytes, metrics?.Block?.ReadBytes),
+                Plus(sum.WrittenBytes, metrics?.Block?.WriteBytes),
+                Plus(sum.Reads, metrics?.Block?.ReadCount),
+                Plus(sum.Writes, metrics?.Block?.WriteCount));
         }
         catch (JsonException)
         {
@@ -109,15 +109,15 @@ internal sealed class DeviceMeter : IDisposable
             _line.AddRange(bytes);
     }
 
-    private static DeviceUsage ReadSum(string file)
+    private static DiskUsage ReadSum(string file)
     {
         try
         {
-            return JsonSerializer.Deserialize(File.ReadAllBytes(file), FirecrackerJson.Default.DeviceUsage) ?? new DeviceUsage(0, 0, 0, 0);
+            return JsonSerializer.Deserialize(File.ReadAllBytes(file), FirecrackerJson.Default.DiskUsage) ?? new DiskUsage(0, 0, 0, 0);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException)
         {
-            return new DeviceUsage(0, 0, 0, 0);
+            return new DiskUsage(0, 0, 0, 0);
         }
     }
 }

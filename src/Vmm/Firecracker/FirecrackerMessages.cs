@@ -67,11 +67,9 @@ internal sealed record VmConfigBody(
     BalloonBody? Balloon);
 
 /// <summary>One line of metrics: what was counted since the line before (docs/metrics.md).</summary>
-internal sealed record MetricsLine(BlockMetrics? Block, NetMetrics? Net);
+internal sealed record MetricsLine(BlockMetrics? Block);
 
-internal sealed record BlockMetrics(long ReadBytes, long WriteBytes);
-
-internal sealed record NetMetrics(long RxBytesCount, long TxBytesCount);
+internal sealed record BlockMetrics(long ReadBytes, long WriteBytes, long ReadCount, long WriteCount);
 
 /// <summary>Either key may be there: <c>error</c> comes from the HTTP layer below the API.</summary>
 internal sealed record ErrorBody(string? FaultMessage, string? Error);
@@ -99,7 +97,7 @@ internal sealed record ErrorBody(string? FaultMessage, string? Error);
 [JsonSerializable(typeof(InstanceInfo))]
 [JsonSerializable(typeof(VmConfigBody))]
 [JsonSerializable(typeof(MetricsLine))]
-[JsonSerializable(typeof(DeviceUsage))]
+[JsonSerializable(typeof(DiskUsage))]
 [JsonSerializable(typeof(LaunchedVm))]
 [JsonSerializable(typeof(SnapshotSeal))]
 [JsonSerializable(typeof(ErrorBody))]

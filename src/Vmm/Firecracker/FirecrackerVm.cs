@@ -114,7 +114,7 @@ internal sealed class FirecrackerVm : IVmm
         {
             // What was written before counts; a guest whose driver is not up yet says nothing of its balloon.
         }
-        return metrics with { Devices = _pipes.Meter.Read(), Balloon = balloon };
+        return metrics with { Disk = _pipes.Meter.Read(), Balloon = balloon };
 
         static int Bounded(long mib) => (int)Math.Clamp(mib, 0, int.MaxValue);
     }

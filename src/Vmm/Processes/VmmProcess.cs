@@ -74,7 +74,7 @@ internal sealed class VmmProcess : IDisposable
     {
         var stat = ProcessStat.Read(Identity.Pid);
         return stat is { IsRunning: true } && stat.StartTime == Identity.StartTime
-            ? new VmmMetrics(stat.CpuTime, stat.ResidentBytes)
+            ? new VmmMetrics(Cgroup.ReadUsage().CpuTime ?? stat.CpuTime, stat.ResidentBytes)
             : throw new VmmException($"VMM process {Identity.Pid} has ended");
     }
 

@@ -131,17 +131,19 @@ public enum VmmExitKind
     Lost,
 }
 
+/// <param name="CpuTime">Of the VMM and the guest, since it was launched.</param>
+/// <param name="ResidentBytes">Memory of the VMM, the guest's included; what it shares with others counts too.</param>
 public sealed record VmmMetrics(TimeSpan CpuTime, long ResidentBytes)
 {
-    /// <summary>What the VMM counted of its devices since it started; null where it counts nothing.</summary>
-    public DeviceUsage? Devices { get; init; }
+    /// <summary>What the VMM counted of its drives since it started; null where it counts nothing, or does not answer.</summary>
+    public DiskUsage? Disk { get; init; }
 
     /// <summary>Null without a balloon, or before its guest said anything.</summary>
     public BalloonUsage? Balloon { get; init; }
 }
 
-/// <summary>Bytes that went through a VM's drives and network interfaces, seen from the guest.</summary>
-public sealed record DeviceUsage(long DiskReadBytes, long DiskWrittenBytes, long NetworkReceivedBytes, long NetworkSentBytes);
+/// <summary>What went through a VM's drives.</summary>
+public sealed record DiskUsage(long ReadBytes, long WrittenBytes, long Reads, long Writes);
 
 /// <summary>A balloon, as its guest reports it: not to be trusted.</summary>
 /// <param name="TargetMib">What the host asked for.</param>

@@ -25,12 +25,12 @@ public sealed class LimitTests : IAsyncLifetime
     public async Task A_guest_that_spins_and_reads_gets_what_it_may()
     {
         var spec = _harness.NewSpec();
-        var disk = spec.RunDirectory + "-disk";
-        using (var file = File.OpenHandle(disk, FileMode.CreateNew, FileAccess.Write))
+        var image = spec.RunDirectory + "-disk";
+        using (var file = File.OpenHandle(image, FileMode.CreateNew, FileAccess.Write))
             RandomAccess.SetLength(file, 5 * Mebibyte);
         spec = spec with
         {
-            Drives = [.. spec.Drives, new Drive("large", disk, ReadOnly: false)],
+            Drives = [.. spec.Drives, new Drive("large", image, ReadOnly: false)],
             Limits = new VmLimits { Disk = new RateLimit(2 * Mebibyte) },
         };
         await using var vmm = await _harness.Driver.LaunchAsync(spec, _harness.Deadline);
@@ -47,6 +47,8 @@ public sealed class LimitTests : IAsyncLifetime
 
         var elapsed = Stopwatch.GetElapsedTime(began).TotalSeconds;
         var usage = group.ReadUsage();
+        var disk = (await vmm.GetMetricsAsync(_harness.Deadline)).Disk!;
+        Assert.True(disk.ReadBytes >= 5 * Mebibyte, $"it read {disk}");
         // 5 MiB at 1 MiB/s, of which one comes at once and some before the limit was lowered; then two seconds of spinning.
         Assert.True(elapsed > 4, $"it took only {elapsed} s");
         Assert.True(usage.ThrottledPeriods > before.ThrottledPeriods, "it never had to wait");

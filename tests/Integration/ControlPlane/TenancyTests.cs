@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Http.Json;
 using Ravel.Contracts.Api;
 using Ravel.ControlPlane.Storage;
 using Ravel.Testing.ControlPlane;
@@ -44,6 +45,7 @@ public class TenancyTests : IAsyncLifetime
             new(HttpMethod.Get, path),
             new(HttpMethod.Delete, $"{path}?force=true"),
             new(HttpMethod.Post, path) { Content = Json("""{"config":{"image":"nginx"}}""") },
+            new(HttpMethod.Get, $"{path}/usage"),
             new(HttpMethod.Post, $"{path}/start"),
             new(HttpMethod.Post, $"{path}/stop"),
             new(HttpMethod.Post, $"{path}/restart"),
@@ -74,6 +76,22 @@ public class TenancyTests : IAsyncLifetime
         Assert.Equal(0, (await _blue.GetAsync("/v1/apps").ReadAsync(ApiJson.Default.AppList)).TotalApps);
         Assert.Equal("red", Assert.Single((await _red.GetAsync("/v1/namespaces").ReadAsync(ApiJson.Default.NamespaceList)).Namespaces).Name);
         Assert.All(await _red.GetAsync("/v1/tokens").ReadAsync(ApiJson.Default.IReadOnlyListToken), t => Assert.Equal("red", t.Namespace));
+    }
+
+    [Fact]
+    public async Task Usage_is_that_of_ones_own_machines()
+    {
+        await _red.CreateAppAsync("web");
+        var machine = await _red.CreateMachineAsync("web");
+        await _red.WaitAsync(machine, MachineStates.Started);
+
+        var one = await _red.GetFromJsonAsync($"{ApiCalls.PathOf(machine)}/usage", ApiJson.Default.MachineUsage);
+        var all = await _red.GetFromJsonAsync("/v1/machines/usage", ApiJson.Default.IReadOnlyListMachineUsage);
+
+        Assert.Equal((machine.Id, machine.Name, "web", "one"), (one!.Id, one.Name, one.App, one.InstanceId));
+        Assert.Equal((new CpuUsage(1, 1), new StorageUsage(0, 7), null), (one.Cpu, one.Disk, one.Network));
+        Assert.Equal([one with { At = default }], all!.Select(usage => usage with { At = default }));
+        Assert.Empty((await _blue.GetFromJsonAsync("/v1/machines/usage", ApiJson.Default.IReadOnlyListMachineUsage))!);
     }
 
     [Fact]

@@ -162,6 +162,9 @@ public sealed class CrashSwitch
             return network.LimitAsync(instance, bytesPerSecond, cancellationToken);
         }
 
+        public Task<IReadOnlyDictionary<InstanceId, GuestTraffic>> ReadTrafficAsync(CancellationToken cancellationToken) =>
+            network.ReadTrafficAsync(cancellationToken);
+
         public Task DetachAsync(InstanceId instance, CancellationToken cancellationToken)
         {
             return crash.DoAsync(() => network.DetachAsync(instance, cancellationToken));

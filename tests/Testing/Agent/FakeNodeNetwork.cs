@@ -65,6 +65,10 @@ public sealed class FakeNodeNetwork : INodeNetwork
         return Task.CompletedTask;
     }
 
+    /// <summary>Every guest received a packet of 100 bytes and sent two of 10.</summary>
+    public Task<IReadOnlyDictionary<InstanceId, GuestTraffic>> ReadTrafficAsync(CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyDictionary<InstanceId, GuestTraffic>>(Attached.Keys.ToDictionary(instance => instance, _ => new GuestTraffic(100, 1, 20, 2)));
+
     public Task DetachAsync(InstanceId instance, CancellationToken cancellationToken)
     {
         lock (_lock)

@@ -30,6 +30,20 @@ internal sealed class FakeNodeService(FakeNode node) : Node.NodeBase
         return Task.FromResult(new RemoveVolumeResponse());
     }
 
+    /// <summary>A machine that it knows has used a second of CPU time, and nothing else is known.</summary>
+    public override Task<ReadUsageResponse> ReadUsage(ReadUsageRequest request, ServerCallContext context)
+    {
+        var response = new ReadUsageResponse();
+        response.Machines.AddRange(request.MachineIds.Where(id => node.Puts.Any(put => put.MachineId == id)).Select(id => new MachineUsage
+        {
+            MachineId = id,
+            InstanceId = "one",
+            CpuTime = Google.Protobuf.WellKnownTypes.Duration.FromTimeSpan(TimeSpan.FromSeconds(1)),
+            DiskLimitBytes = 7,
+        }));
+        return Task.FromResult(response);
+    }
+
     public override Task<SignalMachineResponse> SignalMachine(SignalMachineRequest request, ServerCallContext context)
     {
         node.Signals.Enqueue(request.Clone());

@@ -237,6 +237,7 @@ public abstract class VmmConformance : IAsyncLifetime
         var metrics = await vmm.GetMetricsAsync(Harness.Deadline);
         Assert.True(metrics.CpuTime > TimeSpan.Zero, "no CPU time");
         Assert.True(metrics.ResidentBytes > 0, "no memory");
+        Assert.NotNull(metrics.Disk);
     }
 
     [Fact]

@@ -46,6 +46,11 @@ public sealed partial class NetworkLimitTests : IAsyncLifetime
         while (await receiver.ReceiveAsync() != "free")
             fromLimited++;
 
+        var traffic = await _test.Host.RunAsync(() => network.ReadTrafficAsync(CancellationToken.None));
+        // What was dropped had been sent; what the guest's own socket did not take had not.
+        Assert.InRange(traffic[machine.Instance].SentBytes, fromLimited * Datagram, 400 * Datagram);
+        Assert.InRange(traffic[machine.Instance].SentPackets, fromLimited, 300);
+
         // A second's worth at once, and what the time it took gave.
         Assert.InRange(fromLimited, 5, 150);
 

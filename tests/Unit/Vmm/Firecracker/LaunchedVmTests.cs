@@ -62,13 +62,13 @@ public sealed class LaunchedVmTests
     [Fact]
     public void Metrics_are_added_up_and_nonsense_counts_nothing()
     {
-        var sum = new DeviceUsage(1, 2, 3, long.MaxValue - 1);
-        foreach (var line in (string[])["", "{", "[]", "null", """{"block":null}""", """{"block":{"read_bytes":-5},"net":{}}""", """{"net":{"rx_bytes_count":"x"}}"""])
+        var sum = new DiskUsage(1, 2, 3, long.MaxValue - 1);
+        foreach (var line in (string[])["", "{", "[]", "null", """{"block":null}""", """{"block":{"read_bytes":-5},"net":{}}""", """{"block":{"read_count":"x"}}"""])
             Assert.Equal(sum, DeviceMeter.Add(sum, Encoding.UTF8.GetBytes(line)));
 
         Assert.Equal(
-            new DeviceUsage(11, 22, 33, long.MaxValue),
-            DeviceMeter.Add(sum, """{"utc_timestamp_ms":1,"block":{"read_bytes":10,"write_bytes":20},"net":{"rx_bytes_count":30,"tx_bytes_count":40}}"""u8));
+            new DiskUsage(11, 22, 33, long.MaxValue),
+            DeviceMeter.Add(sum, """{"utc_timestamp_ms":1,"block":{"read_bytes":10,"write_bytes":20,"read_count":30,"write_count":40},"net":{"rx_bytes_count":30}}"""u8));
     }
 
     private static string? Mismatch(VmSpec spec, string config) =>
