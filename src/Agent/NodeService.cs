@@ -8,6 +8,7 @@ using Ravel.Contracts.Api;
 using Ravel.Contracts.Ids;
 using Ravel.Contracts.Node;
 using MachineStatus = Ravel.Contracts.Node.MachineStatus;
+using Node = Ravel.Contracts.Node.Node;
 
 namespace Ravel.Agent;
 

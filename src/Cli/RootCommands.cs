@@ -4,6 +4,7 @@ using Ravel.Cli.Images;
 using Ravel.Cli.Kernels;
 using Ravel.Cli.Machines;
 using Ravel.Cli.Namespaces;
+using Ravel.Cli.Nodes;
 using Ravel.Cli.Output;
 using Ravel.Cli.Parsing;
 using Ravel.Cli.Shell;
@@ -57,6 +58,7 @@ internal static class RootCommands
             VolumeCommands.Create(),
             ImageCommands.Create(),
             KernelCommands.Create(),
+            NodeCommands.Create(),
             NamespaceCommands.Create(),
             TokenCommands.Create(),
             CompletionCommands.Script(),

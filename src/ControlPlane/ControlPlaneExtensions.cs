@@ -66,6 +66,7 @@ public static class ControlPlaneExtensions
         v1.MapVolumes();
         v1.MapImages();
         v1.MapKernels();
+        v1.MapNodes();
         endpoints.MapOpenApiDocument();
     }
 

@@ -8,8 +8,8 @@ public sealed record ControlPlaneOptions
     /// <summary>Where desired state is kept.</summary>
     public required DatabaseAddress Database { get; init; }
 
-    /// <summary>The Unix socket on which the node of this host serves <c>ravel.node.v1.Node</c>. It need not exist yet.</summary>
-    public required string NodeSocketPath { get; init; }
+    /// <summary>The Unix socket on which the node of this host serves <c>ravel.node.v1.Node</c>; it need not exist yet. Null: there is none.</summary>
+    public string? NodeSocketPath { get; init; }
 
     /// <summary>What <c>/v1/server</c> reports.</summary>
     public required string Version { get; init; }
@@ -36,7 +36,6 @@ public sealed record ControlPlaneOptions
     internal void Validate()
     {
         ArgumentNullException.ThrowIfNull(Database);
-        ArgumentException.ThrowIfNullOrWhiteSpace(NodeSocketPath);
         ArgumentException.ThrowIfNullOrWhiteSpace(Version);
         ArgumentOutOfRangeException.ThrowIfLessThan(DestroyedRetention, TimeSpan.Zero);
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(SweepInterval, TimeSpan.Zero);

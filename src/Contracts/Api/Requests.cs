@@ -430,6 +430,8 @@ public sealed record ClientConfig
 [JsonSerializable(typeof(Token))]
 [JsonSerializable(typeof(IReadOnlyList<Token>))]
 [JsonSerializable(typeof(ServerInfo))]
+[JsonSerializable(typeof(Node))]
+[JsonSerializable(typeof(IReadOnlyList<Node>))]
 [JsonSerializable(typeof(Problem))]
 [JsonSerializable(typeof(ClientConfig))]
 public sealed partial class ApiJson : JsonSerializerContext;

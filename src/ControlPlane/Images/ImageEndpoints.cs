@@ -44,15 +44,17 @@ internal static class ImageEndpoints
             .WithSummary("Remove an image by reference, digest or unique prefix of one (administrator).");
     }
 
-    private static async Task<Ok<ImageList>> ListAsync(HttpContext http, NodeConnection node)
+    private static async Task<Ok<ImageList>> ListAsync(HttpContext http, NodeDirectory nodes)
     {
         http.Caller().RequireAdministrator();
+        var node = await nodes.AskedForAsync(http);
         var answer = await node.Client.ListImagesAsync(new Rpc.ListImagesRequest(), node.Call(http.RequestAborted));
         return TypedResults.Ok(new ImageList(answer.Images.Select(Shown).ToList()));
     }
 
-    private static async Task PullAsync(PullImageRequest request, HttpContext http, NodeConnection node)
+    private static async Task PullAsync(PullImageRequest request, HttpContext http, NodeDirectory nodes)
     {
+        var node = await nodes.AskedForAsync(http);
         if (!ImageReference.TryParse(request.Reference, out _))
             throw ProblemException.Invalid("reference must be an image reference such as nginx or registry.example:5000/team/app:1.2.");
         var policy = request.PullPolicy switch
@@ -90,9 +92,10 @@ internal static class ImageEndpoints
         }
     }
 
-    private static async Task<Ok<Image>> ImportAsync(string? reference, string? image, HttpContext http, NodeConnection node, ControlPlaneOptions options)
+    private static async Task<Ok<Image>> ImportAsync(string? reference, string? image, HttpContext http, NodeDirectory nodes, ControlPlaneOptions options)
     {
         http.Caller().RequireAdministrator();
+        var node = await nodes.AskedForAsync(http);
         if (!string.IsNullOrEmpty(reference) && !ImageReference.TryParse(reference, out _))
             throw ProblemException.Invalid("reference must be an image reference such as team/app:1.2.");
         if (image is { Length: > MaxChoice } || image?.Any(char.IsControl) == true)
@@ -108,9 +111,10 @@ internal static class ImageEndpoints
         return TypedResults.Ok(Shown(await call.ResponseAsync));
     }
 
-    private static async Task ExportAsync(string? reference, string? format, HttpContext http, NodeConnection node)
+    private static async Task ExportAsync(string? reference, string? format, HttpContext http, NodeDirectory nodes)
     {
         http.Caller().RequireAdministrator();
+        var node = await nodes.AskedForAsync(http);
         if (string.IsNullOrEmpty(reference) || reference.Length > MaxChoice || reference.Any(char.IsControl))
             throw ProblemException.Invalid("reference must be the name, digest or unique prefix of a digest of an image of the node.");
         var request = new Rpc.ExportImageRequest
@@ -138,16 +142,18 @@ internal static class ImageEndpoints
         }
     }
 
-    private static async Task<Ok<RemovedImages>> DeleteAsync(string reference, HttpContext http, NodeConnection node)
+    private static async Task<Ok<RemovedImages>> DeleteAsync(string reference, HttpContext http, NodeDirectory nodes)
     {
         http.Caller().RequireAdministrator();
+        var node = await nodes.AskedForAsync(http);
         var answer = await node.Client.RemoveImageAsync(new Rpc.RemoveImageRequest { Reference = reference }, node.Call(http.RequestAborted));
         return TypedResults.Ok(new RemovedImages(answer.Removed.ToList()));
     }
 
-    private static async Task<Ok<ImageDetails>> InspectAsync(string? reference, HttpContext http, NodeConnection node)
+    private static async Task<Ok<ImageDetails>> InspectAsync(string? reference, HttpContext http, NodeDirectory nodes)
     {
         http.Caller().RequireAdministrator();
+        var node = await nodes.AskedForAsync(http);
         if (string.IsNullOrEmpty(reference))
             throw ProblemException.Invalid("reference must be an image reference, a digest or a unique prefix of one.");
         var answer = await node.Client.InspectImageAsync(new Rpc.InspectImageRequest { Reference = reference }, node.Call(http.RequestAborted));
@@ -172,18 +178,20 @@ internal static class ImageEndpoints
         });
     }
 
-    private static async Task<Ok<PrunedImages>> PruneAsync(PruneImagesRequest request, HttpContext http, NodeConnection node)
+    private static async Task<Ok<PrunedImages>> PruneAsync(PruneImagesRequest request, HttpContext http, NodeDirectory nodes)
     {
         http.Caller().RequireAdministrator();
+        var node = await nodes.AskedForAsync(http);
         var answer = await node.Client.PruneImagesAsync(
             new Rpc.PruneImagesRequest { All = request.All, DryRun = request.DryRun }, cancellationToken: http.RequestAborted);
         var removed = answer.Removed.Select(Shown).ToList();
         return TypedResults.Ok(new PrunedImages(removed, removed.Sum(image => image.Size)));
     }
 
-    private static async Task VerifyAsync(VerifyImagesRequest request, HttpContext http, NodeConnection node)
+    private static async Task VerifyAsync(VerifyImagesRequest request, HttpContext http, NodeDirectory nodes)
     {
         http.Caller().RequireAdministrator();
+        var node = await nodes.AskedForAsync(http);
         await NdjsonStream.WriteAsync(
             http, ReadVerifiedAsync(node.Client, request.Reference ?? "", http.RequestAborted), ApiJson.Default.VerifiedImage,
             e => new VerifiedImage { Problem = ProblemMapper.FromException(e, http.Request.Path) });

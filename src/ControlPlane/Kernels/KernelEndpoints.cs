@@ -32,15 +32,17 @@ internal static class KernelEndpoints
         v1.MapDelete("/kernels/{reference}", RemoveAsync).WithSummary("Remove a kernel that no machine uses (administrator).");
     }
 
-    private static async Task<Ok<KernelList>> ListAsync(HttpContext http, NodeConnection node)
+    private static async Task<Ok<KernelList>> ListAsync(HttpContext http, NodeDirectory nodes)
     {
+        var node = await nodes.AskedForAsync(http);
         var answer = await node.Client.ListKernelsAsync(new Rpc.ListKernelsRequest(), node.Call(http.RequestAborted));
         return TypedResults.Ok(new KernelList(answer.Kernels.Select(Shown).ToList()));
     }
 
-    private static async Task<Ok<Kernel>> AddAsync(string? name, HttpContext http, NodeConnection node, ControlPlaneOptions options)
+    private static async Task<Ok<Kernel>> AddAsync(string? name, HttpContext http, NodeDirectory nodes, ControlPlaneOptions options)
     {
         http.Caller().RequireAdministrator();
+        var node = await nodes.AskedForAsync(http);
         using var call = node.Client.AddKernel(cancellationToken: http.RequestAborted);
         await NodeUpload.SendAsync(
             http,
@@ -52,9 +54,10 @@ internal static class KernelEndpoints
         return TypedResults.Ok(Shown(await call.ResponseAsync));
     }
 
-    private static async Task BuildAsync(HttpContext http, NodeConnection node)
+    private static async Task BuildAsync(HttpContext http, NodeDirectory nodes)
     {
         http.Caller().RequireAdministrator();
+        var node = await nodes.AskedForAsync(http);
         await NdjsonStream.WriteAsync(
             http,
             ReadProgressAsync(node.Client, http.RequestAborted),
@@ -79,17 +82,19 @@ internal static class KernelEndpoints
         }
     }
 
-    private static async Task<Ok<Kernel>> SetDefaultAsync(SetDefaultKernelRequest request, HttpContext http, NodeConnection node)
+    private static async Task<Ok<Kernel>> SetDefaultAsync(SetDefaultKernelRequest request, HttpContext http, NodeDirectory nodes)
     {
         http.Caller().RequireAdministrator();
+        var node = await nodes.AskedForAsync(http);
         var kernel = await node.Client.SetDefaultKernelAsync(
             new Rpc.SetDefaultKernelRequest { Reference = request.Kernel }, node.Call(http.RequestAborted));
         return TypedResults.Ok(Shown(kernel));
     }
 
-    private static async Task<Ok<Kernel>> RemoveAsync(string reference, HttpContext http, NodeConnection node)
+    private static async Task<Ok<Kernel>> RemoveAsync(string reference, HttpContext http, NodeDirectory nodes)
     {
         http.Caller().RequireAdministrator();
+        var node = await nodes.AskedForAsync(http);
         var kernel = await node.Client.RemoveKernelAsync(new Rpc.RemoveKernelRequest { Reference = reference }, node.Call(http.RequestAborted));
         return TypedResults.Ok(Shown(kernel));
     }

@@ -37,10 +37,10 @@ internal static class ArchiveEndpoints
             .WithSummary("Unpack a tar archive in a running machine: into a directory, or (with ?top=) where cp would put it.");
     }
 
-    private static async Task ReadAsync(string app, string id, string? path, HttpContext http, MachineStore machines, NodeConnection node)
+    private static async Task ReadAsync(string app, string id, string? path, HttpContext http, MachineStore machines, NodeDirectory nodes)
     {
         var machine = await MachineEndpoints.ReachableAsync(MachineEndpoints.Key(http, app, id), machines, http.RequestAborted);
-        using var call = node.ClientOf(machine.NodeId).Exec(cancellationToken: http.RequestAborted);
+        using var call = nodes.Of(machine.NodeId).Client.Exec(cancellationToken: http.RequestAborted);
         await StartAsync(call, machine, new Rpc.ArchiveStart { Path = Checked(path) }, http.RequestAborted);
         await call.RequestStream.WriteAsync(new Rpc.ExecInput { StdinClosed = true }, http.RequestAborted);
         await call.RequestStream.CompleteAsync();
@@ -71,7 +71,7 @@ internal static class ArchiveEndpoints
     }
 
     private static async Task<Ok<Acknowledgement>> WriteAsync(
-        string app, string id, string? path, string? top, HttpContext http, MachineStore machines, NodeConnection node)
+        string app, string id, string? path, string? top, HttpContext http, MachineStore machines, NodeDirectory nodes)
     {
         if (http.Request.ContentType is not ContentType)
             throw new ProblemException(ProblemCodes.UnsupportedMediaType, $"Send the archive as {ContentType}.");
@@ -79,7 +79,7 @@ internal static class ArchiveEndpoints
             throw ProblemException.Invalid("top must be the name of the archive's one file or tree.");
         var machine = await MachineEndpoints.ReachableAsync(MachineEndpoints.Key(http, app, id), machines, http.RequestAborted);
         using var ending = CancellationTokenSource.CreateLinkedTokenSource(http.RequestAborted);
-        using var call = node.ClientOf(machine.NodeId).Exec(cancellationToken: ending.Token);
+        using var call = nodes.Of(machine.NodeId).Client.Exec(cancellationToken: ending.Token);
         await StartAsync(call, machine, new Rpc.ArchiveStart { Into = true, Path = Checked(path), Top = top ?? "" }, http.RequestAborted);
         // An archive may come from somebody's keyboard.
         http.Features.GetRequiredFeature<IHttpMinRequestBodyDataRateFeature>().MinDataRate = null;

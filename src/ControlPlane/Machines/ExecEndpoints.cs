@@ -33,18 +33,18 @@ internal static class ExecEndpoints
     }
 
     /// <summary>A machine that is starting is waited for: whoever made it types already.</summary>
-    private static async Task AttachAsync(string app, string id, HttpContext http, MachineWaits waits, NodeConnection node, TimeProvider time)
+    private static async Task AttachAsync(string app, string id, HttpContext http, MachineWaits waits, NodeDirectory nodes, TimeProvider time)
     {
         if (!http.WebSockets.IsWebSocketRequest)
             throw ProblemException.Invalid("GET on this path opens a WebSocket; send the Upgrade headers.");
         var (row, _) = await waits.WaitUntilAcceptedAsync(MachineEndpoints.Key(http, app, id), LogEndpoints.Patience, http.RequestAborted);
-        var client = node.ClientOf(row.NodeId);
+        var client = nodes.Of(row.NodeId).Client;
         using var socket = await http.WebSockets.AcceptWebSocketAsync();
         await new ExecSession(socket, client, row.Id, time).AttachAsync(http.RequestAborted);
     }
 
     private static async Task<Ok<ExecResponse>> ExecAsync(
-        string app, string id, ExecRequest request, HttpContext http, MachineStore machines, NodeConnection node, TimeProvider time)
+        string app, string id, ExecRequest request, HttpContext http, MachineStore machines, NodeDirectory nodes, TimeProvider time)
     {
         var machine = await MachineEndpoints.ReachableAsync(MachineEndpoints.Key(http, app, id), machines, http.RequestAborted);
         var start = Start(machine.Id, request);
@@ -53,7 +53,7 @@ internal static class ExecEndpoints
         using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, http.RequestAborted);
         try
         {
-            return TypedResults.Ok(await RunAsync(node.ClientOf(machine.NodeId), start, request.Stdin, either.Token));
+            return TypedResults.Ok(await RunAsync(nodes.Of(machine.NodeId).Client, start, request.Stdin, either.Token));
         }
         catch (Exception e) when (e is OperationCanceledException or RpcException { StatusCode: StatusCode.Cancelled }
             && deadline.IsCancellationRequested && !http.RequestAborted.IsCancellationRequested)
@@ -103,13 +103,13 @@ internal static class ExecEndpoints
         await input.CompleteAsync();
     }
 
-    private static async Task ExecStreamAsync(string app, string id, HttpContext http, MachineStore machines, NodeConnection node, TimeProvider time)
+    private static async Task ExecStreamAsync(string app, string id, HttpContext http, MachineStore machines, NodeDirectory nodes, TimeProvider time)
     {
         if (!http.WebSockets.IsWebSocketRequest)
             throw ProblemException.Invalid("GET on this path opens a WebSocket; send the Upgrade headers, or POST to run a command to its end.");
         // Checked before the upgrade: a machine that can't be reached is an ordinary problem.
         var machine = await MachineEndpoints.ReachableAsync(MachineEndpoints.Key(http, app, id), machines, http.RequestAborted);
-        var client = node.ClientOf(machine.NodeId);
+        var client = nodes.Of(machine.NodeId).Client;
         using var socket = await http.WebSockets.AcceptWebSocketAsync();
         await new ExecSession(socket, client, machine.Id, time).RunAsync(http.RequestAborted);
     }

@@ -36,7 +36,7 @@ internal static class LogEndpoints
         [FromQuery(Name = "instance_id")] string? instanceId,
         HttpContext http,
         MachineWaits waits,
-        NodeConnection node)
+        NodeDirectory nodes)
     {
         if (!string.IsNullOrEmpty(instanceId) && !InstanceId.TryParse(instanceId, out _))
             throw ProblemException.Invalid("instance_id must be the id of an instance (a ULID).");
@@ -53,7 +53,7 @@ internal static class LogEndpoints
         };
         var lines = row.ObservedState == MachineStates.Destroyed
             ? AsyncEnumerable.Empty<LogLine>()
-            : ReadAsync(node.ClientOf(row.NodeId), request, http.RequestAborted);
+            : ReadAsync(nodes.Of(row.NodeId).Client, request, http.RequestAborted);
         // Whoever pages through a log reads as slowly as he likes.
         http.Features.GetRequiredFeature<IHttpMinResponseDataRateFeature>().MinDataRate = null;
         await NdjsonStream.WriteAsync(http, lines, ApiJson.Default.LogLine);

@@ -30,12 +30,14 @@ internal sealed class MachineCommands(
         if (key is not null && await keys.FindAsync(key, cancellationToken) is { } made)
             return await machines.ShowMadeAsync(new MachineKey(tenant, app, made), request.LeaseTtl, cancellationToken);
         await machines.CheckNewAsync(tenant, app, request.Name, cancellationToken);
-        request = request with { Config = await kernels.PinAsync(request.Config, cancellationToken) };
+        var (pinned, home) = await kernels.PinAsync(
+            request.Config, await machines.HomeOfVolumesAsync(tenant, app, request.Config, cancellationToken), cancellationToken);
+        request = request with { Config = pinned };
 
         var id = MachineId.New().Value;
         var allocation = request.SkipLaunch
-            ? new Allocation(await placer.ChooseAsync(cancellationToken), "")
-            : await placer.ReserveAsync(id, 1, MachineSpecs.Resources(request.Config), nodeId: null, cancellationToken);
+            ? new Allocation(home ?? await placer.ChooseAsync(cancellationToken), "")
+            : await placer.ReserveAsync(id, 1, MachineSpecs.Resources(pinned), home, cancellationToken);
 
         for (var attempt = 1; ; attempt++)
         {
@@ -84,7 +86,7 @@ internal sealed class MachineCommands(
         var current = await machines.GetAsync(key, cancellationToken);
         if (request.Name is not null && request.Name != current.Row.Name)
             throw ProblemException.Invalid($"name can't be changed; the machine is '{current.Row.Name}'.");
-        var config = await kernels.PinAsync(request.Config, cancellationToken);
+        var (config, _) = await kernels.PinAsync(request.Config, current.Row.NodeId, cancellationToken);
 
         await machines.ChangeAsync(
             key,

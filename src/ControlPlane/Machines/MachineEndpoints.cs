@@ -160,11 +160,12 @@ internal static class MachineEndpoints
     }
 
     private static async Task<Ok<Acknowledgement>> SignalAsync(
-        string app, string id, SignalRequest request, HttpContext http, MachineStore machines, NodeConnection node)
+        string app, string id, SignalRequest request, HttpContext http, MachineStore machines, NodeDirectory nodes)
     {
         var signal = MachineConfigRules.CheckSignal(request.Signal) ?? throw ProblemException.Invalid("signal must be a signal such as SIGTERM or 15.");
         var machine = await ReachableAsync(Key(http, app, id), machines, http.RequestAborted);
-        await node.ClientOf(machine.NodeId).SignalMachineAsync(
+        var node = nodes.Of(machine.NodeId);
+        await node.Client.SignalMachineAsync(
             new Rpc.SignalMachineRequest { MachineId = machine.Id, Signal = signal }, node.Call(http.RequestAborted));
         return TypedResults.Ok(new Acknowledgement(true));
     }

@@ -19,7 +19,7 @@ internal sealed class MachineReconciler : BackgroundService
     private readonly MachineStore _machines;
     private readonly IdempotencyKeys _keys;
     private readonly MachineChanges _changes;
-    private readonly NodeConnection _node;
+    private readonly NodeDirectory _nodes;
     private readonly ControlPlaneOptions _options;
     private readonly TimeProvider _time;
     private readonly ILogger<MachineReconciler> _log;
@@ -30,12 +30,12 @@ internal sealed class MachineReconciler : BackgroundService
         MachineStore machines,
         IdempotencyKeys keys,
         MachineChanges changes,
-        NodeConnection node,
+        NodeDirectory nodes,
         ControlPlaneOptions options,
         TimeProvider time,
         ILogger<MachineReconciler> log)
     {
-        (_machines, _keys, _changes, _node, _options, _time, _log) = (machines, keys, changes, node, options, time, log);
+        (_machines, _keys, _changes, _nodes, _options, _time, _log) = (machines, keys, changes, nodes, options, time, log);
         // A push that failed waits for the sweep or for the node to come back: both are near, and neither stampedes.
         _mailboxes = new KeyedMailboxes<string>(1, PushAsync, (id, e) => _log.LogWarning(e, "Machine {Machine} could not be pushed to its node", id));
         _sweep = new ReconcilerLoop(SweepAsync, options.SweepInterval, BackoffPolicy.Default, time, e => _log.LogError(e, "The sweep over machines failed"));
@@ -72,12 +72,12 @@ internal sealed class MachineReconciler : BackgroundService
         // An answer can lead to the next intent (a start after a stop): until nothing is left to say.
         while (await _machines.FindByIdAsync(id, cancellationToken) is var (row, app) && MustPush(row))
         {
-            // Not connected: the watcher signals when it is.
-            if (_node.Connected?.NodeId != row.NodeId)
+            // Not reached: the watcher signals when it is.
+            if (_nodes.Find(row.NodeId) is not { } node)
                 return;
             try
             {
-                var status = await _node.Client.PutMachineAsync(MachineSpecs.Command(row, app), _node.Call(cancellationToken));
+                var status = await node.Client.PutMachineAsync(MachineSpecs.Command(row, app), node.Call(cancellationToken));
                 await _machines.AnsweredAsync(id, status, cancellationToken);
             }
             catch (RpcException e) when (IsForGood(e, row.Desired))

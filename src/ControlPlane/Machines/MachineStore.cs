@@ -88,6 +88,10 @@ internal sealed class MachineStore(Database database, IdempotencyKeys keys, Time
             },
             cancellationToken);
 
+    /// <summary>The node of the volumes that a configuration mounts; null when it mounts none.</summary>
+    public Task<string?> HomeOfVolumesAsync(string tenant, string app, MachineConfig config, CancellationToken cancellationToken) =>
+        database.ReadAsync(db => VolumeStore.HomeAsync(db, tenant, app, config, cancellationToken), cancellationToken);
+
     /// <summary>Refuses what can be refused before capacity is reserved.</summary>
     public Task CheckNewAsync(string tenant, string app, string? name, CancellationToken cancellationToken) =>
         database.ReadAsync(async db => await NewIn(db, tenant, app, name, cancellationToken), cancellationToken);

@@ -14,5 +14,8 @@ internal sealed class NodeRow
 
     public required string Architecture { get; set; }
 
+    /// <summary>Nothing new is placed there.</summary>
+    public bool IsCordoned { get; set; }
+
     public required DateTimeOffset SeenAt { get; set; }
 }

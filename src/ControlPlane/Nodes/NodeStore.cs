@@ -1,14 +1,18 @@
 using Microsoft.EntityFrameworkCore;
+using Ravel.Contracts.Api;
+using Ravel.ControlPlane.Problems;
 using Ravel.ControlPlane.Storage;
 using Rpc = Ravel.Contracts.Node;
 
 namespace Ravel.ControlPlane.Nodes;
 
+/// <summary>A node, and how many machines belong there.</summary>
+internal sealed record StoredNode(NodeRow Row, int Machines);
+
 internal sealed class NodeStore(Database database, TimeProvider time)
 {
     /// <summary>Notes that a node was reached.</summary>
-    /// <returns>The sequence number of its newest event stored here.</returns>
-    public Task<long> SeenAsync(Rpc.NodeInfo node, CancellationToken cancellationToken) =>
+    public Task<NodeRow> SeenAsync(Rpc.NodeInfo node, CancellationToken cancellationToken) =>
         database.WriteAsync(
             async db =>
             {
@@ -26,7 +30,51 @@ internal sealed class NodeStore(Database database, TimeProvider time)
                     db.Nodes.Add(row);
                 }
                 (row.Vmm, row.VmmVersion, row.Architecture, row.SeenAt) = (node.Vmm, node.VmmVersion, node.Architecture, time.GetUtcNow());
-                return row.LastSequence;
+                return row;
             },
             cancellationToken);
+
+    /// <summary>In the order of their ids.</summary>
+    public Task<List<StoredNode>> ListAsync(CancellationToken cancellationToken) =>
+        database.ReadAsync(db => With(db, db.Nodes.OrderBy(n => n.Id)).ToListAsync(cancellationToken), cancellationToken);
+
+    /// <exception cref="ProblemException"><c>not-found</c>.</exception>
+    public Task<StoredNode> GetAsync(string id, CancellationToken cancellationToken) =>
+        database.ReadAsync(db => FindAsync(db, id, cancellationToken), cancellationToken);
+
+    /// <exception cref="ProblemException"><c>not-found</c>.</exception>
+    public Task<StoredNode> CordonAsync(string id, bool isCordoned, CancellationToken cancellationToken) =>
+        database.WriteAsync(
+            async db =>
+            {
+                var found = await FindAsync(db, id, cancellationToken);
+                found.Row.IsCordoned = isCordoned;
+                return found;
+            },
+            cancellationToken);
+
+    /// <exception cref="ProblemException"><c>not-found</c>; <c>illegal-state</c>: it is reached, or has machines or volumes.</exception>
+    public Task RemoveAsync(string id, bool isReached, CancellationToken cancellationToken) =>
+        database.WriteAsync(
+            async db =>
+            {
+                var (row, machines) = await FindAsync(db, id, cancellationToken);
+                var volumes = await db.Volumes.CountAsync(v => v.NodeId == id, cancellationToken);
+                if (machines + volumes > 0)
+                {
+                    throw new ProblemException(
+                        ProblemCodes.IllegalState, $"Node {id} still has {machines} machines and {volumes} volumes or snapshots; destroy them first.");
+                }
+                if (isReached)
+                    throw new ProblemException(ProblemCodes.IllegalState, $"Node {id} is still there; stop raveld on it first.");
+                db.Nodes.Remove(row);
+            },
+            cancellationToken);
+
+    private static async Task<StoredNode> FindAsync(ServerDbContext db, string id, CancellationToken cancellationToken) =>
+        await With(db, db.Nodes.Where(n => n.Id == id)).FirstOrDefaultAsync(cancellationToken)
+        ?? throw new ProblemException(ProblemCodes.NotFound, $"There is no node '{id}'; list them with GET /v1/nodes.");
+
+    private static IQueryable<StoredNode> With(ServerDbContext db, IQueryable<NodeRow> rows) =>
+        rows.Select(n => new StoredNode(n, db.Machines.Count(m => m.NodeId == n.Id && m.DestroyedAt == null)));
 }

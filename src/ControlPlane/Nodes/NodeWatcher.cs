@@ -1,20 +1,22 @@
+using System.Collections.Concurrent;
 using System.Threading.Channels;
 using Grpc.Core;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Ravel.ControlPlane.Events;
 using Ravel.ControlPlane.Machines;
+using Ravel.ControlPlane.Problems;
 using Ravel.Durable;
 using Rpc = Ravel.Contracts.Node;
 
 namespace Ravel.ControlPlane.Nodes;
 
 /// <summary>
-/// Keeps the node connected: finds out who it is, has everything pushed that it has not confirmed, and stores its events until the
-/// stream breaks; then again, for ever.
+/// Keeps every node of the directory connected: finds out who it is, has everything pushed that it has not confirmed, stores its events
+/// and asks how it is until the stream breaks or it does not answer; then again, until the node is taken out.
 /// </summary>
 internal sealed class NodeWatcher(
-    NodeConnection node,
+    NodeDirectory directory,
     NodeStore nodes,
     EventIntake intake,
     MachineReconciler reconciler,
@@ -26,23 +28,65 @@ internal sealed class NodeWatcher(
     /// <summary>The node forgets what a new stream acknowledges: after so many events one is opened.</summary>
     private const int EventsPerStream = 2_000;
 
+    /// <summary>Between two looks at a node: what is free there, and whether it is there at all.</summary>
+    private static readonly TimeSpan LookInterval = TimeSpan.FromSeconds(4);
+
+    /// <summary>Between two notes in the database that a node is there, at which it also says what it wants of the node.</summary>
+    private static readonly TimeSpan NoteInterval = TimeSpan.FromSeconds(30);
+
+    /// <summary>With the interval below ten seconds: that soon a node that vanished is known to be away.</summary>
+    private static readonly TimeSpan LookTimeout = TimeSpan.FromSeconds(5);
+
     private static readonly BackoffPolicy Retry = new(TimeSpan.FromMilliseconds(50), 2, TimeSpan.FromSeconds(5));
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        var watched = new ConcurrentDictionary<NodeConnection, CancellationTokenSource>();
+        directory.Removed += connection =>
+        {
+            if (watched.TryGetValue(connection, out var watch))
+                watch.Cancel();
+        };
+        var running = new List<Task>();
+        try
+        {
+            await foreach (var node in directory.Added.ReadAllAsync(stoppingToken))
+            {
+                running.RemoveAll(task => task.IsCompleted);
+                running.Add(KeepAsync(node));
+            }
+        }
+        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+        {
+            // Going down.
+        }
+        await Task.WhenAll(running);
+
+        async Task KeepAsync(NodeConnection node)
+        {
+            using var watch = CancellationTokenSource.CreateLinkedTokenSource(stoppingToken);
+            watched[node] = watch;
+            await RunAsync(node, watch.Token);
+            watched.TryRemove(node, out _);
+        }
+    }
+
+    private async Task RunAsync(NodeConnection node, CancellationToken stoppingToken)
     {
         var failures = 0;
         while (!stoppingToken.IsCancellationRequested)
         {
             try
             {
-                var info = await node.Client.GetNodeAsync(new Rpc.GetNodeRequest(), node.Call(stoppingToken));
-                var acknowledged = await nodes.SeenAsync(info, stoppingToken);
-                node.SetConnected(info);
+                var info = await LookAsync(node, stoppingToken);
+                var row = await nodes.SeenAsync(info, stoppingToken);
+                node.IsCordoned = row.IsCordoned;
+                directory.Set(node, info);
                 if (failures > 0)
                     log.LogInformation("Node {Node} is reached", info.NodeId);
                 failures = 0;
                 reconciler.SignalAll();
-                await WatchAsync(info.NodeId, (ulong)acknowledged, stoppingToken);
+                await WatchAsync(node, info.NodeId, (ulong)row.LastSequence, stoppingToken);
             }
             catch (Exception) when (stoppingToken.IsCancellationRequested)
             {
@@ -50,19 +94,42 @@ internal sealed class NodeWatcher(
             }
             catch (Exception e)
             {
-                node.SetDisconnected();
+                directory.Set(node, null);
                 failures++;
-                if (failures == 1 || e is not RpcException)
-                    log.LogWarning(e, "The node is not reached; it is tried again until it is");
+                if (failures == 1 || e is not (RpcException or ProblemException))
+                    log.LogWarning(e, "Node {Node} is not reached; it is tried again until it is", node.EndPoint.Key);
                 await Task.Delay(Retry.DelayAfter(failures), time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
         }
-        node.SetDisconnected();
+        directory.Set(node, null);
     }
 
-    private async Task WatchAsync(string nodeId, ulong acknowledged, CancellationToken cancellationToken)
+    private async Task<Rpc.NodeInfo> LookAsync(NodeConnection node, CancellationToken cancellationToken) => await node.Client.GetNodeAsync(
+        new Rpc.GetNodeRequest(), new CallOptions(deadline: time.GetUtcNow().UtcDateTime + LookTimeout, cancellationToken: cancellationToken));
+
+    /// <summary>Asks the node how it is, for as long as it answers as itself.</summary>
+    private async Task LookAgainAsync(NodeConnection node, string nodeId, CancellationToken cancellationToken)
+    {
+        var noted = time.GetTimestamp();
+        while (true)
+        {
+            await Task.Delay(LookInterval, time, cancellationToken);
+            var info = await LookAsync(node, cancellationToken);
+            if (info.NodeId != nodeId)
+                throw new RpcException(new Status(StatusCode.Unavailable, $"Where node {nodeId} was is {info.NodeId} now."));
+            directory.Set(node, info);
+            if (time.GetElapsedTime(noted) < NoteInterval)
+                continue;
+            // Cordoned by another server, perhaps.
+            node.IsCordoned = (await nodes.SeenAsync(info, cancellationToken)).IsCordoned;
+            noted = time.GetTimestamp();
+        }
+    }
+
+    private async Task WatchAsync(NodeConnection node, string nodeId, ulong acknowledged, CancellationToken cancellationToken)
     {
         using var ending = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var looking = LookAgainAsync(node, nodeId, ending.Token);
         using var stream = node.Client.WatchEvents(new Rpc.WatchEventsRequest { Acknowledged = acknowledged }, cancellationToken: ending.Token);
         // Events that arrive while a batch is being stored make the next batch: one commit for many when there are many.
         var queue = Channel.CreateBounded<Rpc.NodeEvent>(Batch * 4);
@@ -72,8 +139,13 @@ internal sealed class NodeWatcher(
             var stored = 0;
             var newest = acknowledged;
             var batch = new List<Rpc.NodeEvent>(Batch);
-            while (stored < EventsPerStream && await queue.Reader.WaitToReadAsync(cancellationToken))
+            while (stored < EventsPerStream)
             {
+                var more = queue.Reader.WaitToReadAsync(cancellationToken).AsTask();
+                if (await Task.WhenAny(more, looking) == looking)
+                    await looking;
+                if (!await more)
+                    break;
                 batch.Clear();
                 while (batch.Count < Batch && queue.Reader.TryRead(out var report))
                 {
@@ -92,7 +164,7 @@ internal sealed class NodeWatcher(
         finally
         {
             await ending.CancelAsync();
-            await reading.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await Task.WhenAll(reading, looking).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
         if (reading.IsCompletedSuccessfully)
             throw new RpcException(new Status(StatusCode.Unavailable, "The node ended its stream of events."));

@@ -15,7 +15,7 @@ namespace Ravel.ControlPlane.Nodes;
 internal static class ServerEndpoints
 {
     public static IServiceCollection AddNodes(this IServiceCollection services) => services
-        .AddSingleton<NodeConnection>()
+        .AddSingleton<NodeDirectory>()
         .AddSingleton<NodeStore>()
         .AddSingleton<EventIntake>()
         .AddHostedService<NodeWatcher>();
@@ -32,13 +32,16 @@ internal static class ServerEndpoints
     }
 
     private static async Task<Ok<Acknowledgement>> ShutdownAsync(
-        HttpContext http, NodeConnection node, IHostApplicationLifetime lifetime)
+        HttpContext http, NodeDirectory nodes, IHostApplicationLifetime lifetime)
     {
         http.Caller().RequireAdministrator();
-        await node.Client.StopAllAsync(
-            new Rpc.StopAllRequest { Timeout = Duration.FromTimeSpan(ShutdownTimeout) },
-            deadline: null,
-            cancellationToken: http.RequestAborted);
+        if (nodes.Local is { } node)
+        {
+            await node.Client.StopAllAsync(
+                new Rpc.StopAllRequest { Timeout = Duration.FromTimeSpan(ShutdownTimeout) },
+                deadline: null,
+                cancellationToken: http.RequestAborted);
+        }
         http.Response.OnCompleted(() =>
         {
             lifetime.StopApplication();
@@ -47,11 +50,11 @@ internal static class ServerEndpoints
         return TypedResults.Ok(new Acknowledgement(true));
     }
 
-    private static async Task<Ok<ServerInfo>> GetAsync(HttpContext http, NodeConnection node, ControlPlaneOptions options)
+    private static async Task<Ok<ServerInfo>> GetAsync(HttpContext http, NodeDirectory nodes, ControlPlaneOptions options)
     {
         var isKnown = http.Features.Get<Caller>() is not null;
         // Asked anew while it is there: what is allocated changes all the time.
-        var info = isKnown && node.Connected is not null
+        var info = isKnown && nodes.Local is { Info: not null } node
             ? await node.Client.GetNodeAsync(new Rpc.GetNodeRequest(), node.Call(http.RequestAborted))
             : null;
         return TypedResults.Ok(new ServerInfo { Version = options.Version, Node = info is null ? null : Shown(info) });
@@ -68,7 +71,7 @@ internal static class ServerEndpoints
         Allocated = Shown(node.Allocated),
     };
 
-    private static NodeResources Shown(Rpc.Resources? resources) => resources is null
+    internal static NodeResources Shown(Rpc.Resources? resources) => resources is null
         ? new NodeResources(0, 0, 0, 0)
         : new NodeResources(resources.Cpus, (long)resources.MemoryMib, (long)resources.DiskMib, resources.Machines);
 }

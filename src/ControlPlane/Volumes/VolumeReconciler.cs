@@ -12,13 +12,13 @@ namespace Ravel.ControlPlane.Volumes;
 internal sealed class VolumeReconciler : BackgroundService
 {
     private readonly VolumeStore _volumes;
-    private readonly NodeConnection _node;
+    private readonly NodeDirectory _nodes;
     private readonly ILogger<VolumeReconciler> _log;
     private readonly ReconcilerLoop _sweep;
 
-    public VolumeReconciler(VolumeStore volumes, NodeConnection node, ControlPlaneOptions options, TimeProvider time, ILogger<VolumeReconciler> log)
+    public VolumeReconciler(VolumeStore volumes, NodeDirectory nodes, ControlPlaneOptions options, TimeProvider time, ILogger<VolumeReconciler> log)
     {
-        (_volumes, _node, _log) = (volumes, node, log);
+        (_volumes, _nodes, _log) = (volumes, nodes, log);
         _sweep = new ReconcilerLoop(SweepAsync, options.SweepInterval, BackoffPolicy.Default, time, e => _log.LogError(e, "The sweep over volumes failed"));
     }
 
@@ -26,18 +26,18 @@ internal sealed class VolumeReconciler : BackgroundService
     /// <exception cref="RpcException">The node refused it (and it was taken back), or could not be reached.</exception>
     public async Task PushAsync(VolumeRow row, CancellationToken cancellationToken)
     {
-        var client = _node.ClientOf(row.NodeId);
+        var node = _nodes.Of(row.NodeId);
         if (row.IsDestroying)
         {
-            await client.RemoveVolumeAsync(new Rpc.RemoveVolumeRequest { VolumeId = row.Id }, _node.Call(cancellationToken));
+            await node.Client.RemoveVolumeAsync(new Rpc.RemoveVolumeRequest { VolumeId = row.Id }, node.Call(cancellationToken));
             await _volumes.RemovedAsync(row.Id, cancellationToken);
             return;
         }
         try
         {
-            await client.PutVolumeAsync(
+            await node.Client.PutVolumeAsync(
                 new Rpc.PutVolumeRequest { VolumeId = row.Id, SizeMib = (ulong)row.SizeMib, SourceId = row.ConfirmedMib == 0 ? row.SourceId ?? "" : "" },
-                _node.Call(cancellationToken));
+                node.Call(cancellationToken));
         }
         catch (RpcException e) when (IsForGood(e))
         {
@@ -57,7 +57,7 @@ internal sealed class VolumeReconciler : BackgroundService
     {
         foreach (var row in await _volumes.PendingAsync(cancellationToken))
         {
-            if (_node.Connected?.NodeId != row.NodeId)
+            if (_nodes.Find(row.NodeId) is null)
                 continue;
             try
             {

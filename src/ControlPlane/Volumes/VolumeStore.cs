@@ -176,6 +176,12 @@ internal sealed class VolumeStore(Database database)
             throw new ProblemException(ProblemCodes.IllegalState, $"Volume {row.Name} ({row.Id}) is not made yet; wait until its state is {VolumeStates.Created}.");
     }
 
+    /// <summary>The node of the first volume that a configuration mounts; that the others are there too is checked when they are attached.</summary>
+    public static async Task<string?> HomeAsync(ServerDbContext db, string tenant, string app, MachineConfig config, CancellationToken cancellationToken) =>
+        config.Mounts is [var mount, ..]
+            ? (await FindAsync(db, tenant, app, mount.Volume ?? mount.Name!, cancellationToken)).Row.NodeId
+            : null;
+
     public static async Task<StoredVolume> FindAsync(ServerDbContext db, string tenant, string app, string id, CancellationToken cancellationToken)
     {
         var owner = await AppOf(db, tenant, app, cancellationToken);

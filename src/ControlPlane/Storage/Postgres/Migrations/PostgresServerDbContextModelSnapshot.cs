@@ -322,6 +322,9 @@ namespace Ravel.ControlPlane.Storage.Postgres.Migrations
                         .HasColumnType("text")
                         .UseCollation("C");
 
+                    b.Property<bool>("IsCordoned")
+                        .HasColumnType("boolean");
+
                     b.Property<long>("LastSequence")
                         .IsConcurrencyToken()
                         .HasColumnType("bigint");

@@ -274,7 +274,11 @@ namespace Ravel.ControlPlane.Storage.Sqlite.Migrations
                         .IsRequired()
                         .HasColumnType("TEXT");
 
+                    b.Property<bool>("IsCordoned")
+                        .HasColumnType("INTEGER");
+
                     b.Property<long>("LastSequence")
+                        .IsConcurrencyToken()
                         .HasColumnType("INTEGER");
 
                     b.Property<long>("SeenAt")
