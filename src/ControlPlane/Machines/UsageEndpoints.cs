@@ -20,15 +20,19 @@ internal static class UsageEndpoints
         machine.MapGet("/usage", OneAsync).WithSummary("What a machine has used: CPU, memory, disk, network (Ravel's addition).");
     }
 
-    private static async Task<Ok<IReadOnlyList<MachineUsage>>> AllAsync(HttpContext http, MachineStore machines, NodeConnection node, TimeProvider time) =>
-        TypedResults.Ok(await ReadAsync(
-            await machines.ListAsync(http.Tenant(), null, withDestroyed: false, http.RequestAborted), node, time, http.RequestAborted));
+    private static async Task<Ok<IReadOnlyList<MachineUsage>>> AllAsync(HttpContext http, MachineStore machines, NodeDirectory nodes, TimeProvider time)
+    {
+        var all = await machines.ListAsync(http.Tenant(), null, withDestroyed: false, http.RequestAborted);
+        await nodes.AnyAsync(http.RequestAborted);
+        // A node that is away has nothing to say, and does not keep the others from it.
+        return TypedResults.Ok(await ReadAsync(all.FindAll(m => nodes.Find(m.Row.NodeId) is not null), nodes, time, http.RequestAborted));
+    }
 
     private static async Task<Ok<MachineUsage>> OneAsync(
-        string app, string id, HttpContext http, MachineStore machines, NodeConnection node, TimeProvider time)
+        string app, string id, HttpContext http, MachineStore machines, NodeDirectory nodes, TimeProvider time)
     {
         var machine = await machines.GetAsync(MachineEndpoints.Key(http, app, id), http.RequestAborted);
-        var usage = await ReadAsync([machine], node, time, http.RequestAborted);
+        var usage = await ReadAsync([machine], nodes, time, http.RequestAborted);
         return TypedResults.Ok(usage.Count == 1
             ? usage[0]
             : throw new ProblemException(ProblemCodes.IllegalState, $"Machine {machine.Row.Id} ({machine.Row.Name}) is not on its node now."));
@@ -36,7 +40,7 @@ internal static class UsageEndpoints
 
     /// <summary>Of those machines that their node knows.</summary>
     private static async Task<IReadOnlyList<MachineUsage>> ReadAsync(
-        IReadOnlyList<StoredMachine> machines, NodeConnection node, TimeProvider time, CancellationToken cancellationToken)
+        IReadOnlyList<StoredMachine> machines, NodeDirectory nodes, TimeProvider time, CancellationToken cancellationToken)
     {
         var usage = new List<MachineUsage>();
         foreach (var onNode in machines.GroupBy(machine => machine.Row.NodeId, StringComparer.Ordinal))
@@ -44,7 +48,8 @@ internal static class UsageEndpoints
             var byId = onNode.ToDictionary(machine => machine.Row.Id, StringComparer.Ordinal);
             var request = new Rpc.ReadUsageRequest();
             request.MachineIds.AddRange(byId.Keys);
-            var answer = await node.ClientOf(onNode.Key).ReadUsageAsync(request, node.Call(cancellationToken));
+            var node = nodes.Of(onNode.Key);
+            var answer = await node.Client.ReadUsageAsync(request, node.Call(cancellationToken));
             var now = time.GetUtcNow();
             usage.AddRange(answer.Machines.Where(read => byId.ContainsKey(read.MachineId)).Select(read => Shown(byId[read.MachineId], read, now)));
         }

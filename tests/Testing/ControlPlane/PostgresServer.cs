@@ -23,7 +23,7 @@ public sealed class PostgresServer : IAsyncDisposable
         async () =>
         {
             var server = await StartAsync();
-            AppDomain.CurrentDomain.ProcessExit += (_, _) => server.DisposeAsync().AsTask().GetAwaiter().GetResult();
+            AppDomain.CurrentDomain.ProcessExit += (_, _) => server.EndAtExit();
             return server;
         });
 
@@ -159,6 +159,13 @@ public sealed class PostgresServer : IAsyncDisposable
         process.StandardInput.Close();
         await process.WaitForExitAsync();
         process.Dispose();
+    }
+
+    /// <summary>The runtime hears of no child's end any more: the shell's last act, removing the directory, says that all is gone.</summary>
+    private void EndAtExit()
+    {
+        _process?.StandardInput.Close();
+        SpinWait.SpinUntil(() => !Directory.Exists(_directory), TimeSpan.FromSeconds(5));
     }
 
     private static string[] AsAccount => ["--reuid", Account, "--regid", Account, "--init-groups"];

@@ -13,6 +13,9 @@ namespace Ravel.ControlPlane.Storage.Postgres;
 /// </summary>
 internal sealed class PostgresDatabase : Database, IAsyncDisposable
 {
+    /// <summary>Any number that means this and nothing else in the database.</summary>
+    private const long MigrationLock = 0x7261_7665_6C01;
+
     private readonly PooledDbContextFactory<PostgresServerDbContext> _contexts;
 
     public PostgresDatabase(string connection, ILoggerFactory loggers)
@@ -28,11 +31,19 @@ internal sealed class PostgresDatabase : Database, IAsyncDisposable
 
     public NpgsqlDataSource Source { get; }
 
-    /// <summary>EF Core locks the history of migrations: of servers that start together one brings the schema up to date.</summary>
+    /// <summary>
+    /// Of servers that start together one at a time. EF Core's own lock is on its table of migrations, which a new database does not have.
+    /// </summary>
     public override async Task MigrateAsync(CancellationToken cancellationToken)
     {
+        // Held by this connection, and so gone with this process.
+        await using var holder = await Source.OpenConnectionAsync(cancellationToken);
+        await using (var hold = new NpgsqlCommand($"SELECT pg_advisory_lock({MigrationLock})", holder) { CommandTimeout = 0 })
+            await hold.ExecuteNonQueryAsync(cancellationToken);
         await using var context = await CreateAsync(cancellationToken);
         await context.Database.MigrateAsync(cancellationToken);
+        await using var release = new NpgsqlCommand($"SELECT pg_advisory_unlock({MigrationLock})", holder);
+        await release.ExecuteNonQueryAsync(cancellationToken);
     }
 
     public ValueTask DisposeAsync() => Source.DisposeAsync();
