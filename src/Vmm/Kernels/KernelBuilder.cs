@@ -17,7 +17,7 @@ public sealed record KernelBuildPlan(SourcePackage Package, string Key);
 /// where it was:
 /// <list type="number">
 /// <item><c>source.deb</c>: downloaded, its digest compared, renamed;</item>
-/// <item><c>source/</c>: unpacked beside, renamed;</item>
+/// <item><c>source/</c>: unpacked beside, our lines added, renamed;</item>
 /// <item><c>objects/.config</c>: tinyconfig, our lines, olddefconfig; compared with our lines, renamed;</item>
 /// <item><c>vmlinux</c>: make, which knows what it has done; stripped.</item>
 /// </list>
@@ -48,21 +48,24 @@ public sealed class KernelBuilder
     private readonly string _directory;
     private readonly IReadOnlyList<BuildTool> _tools;
     private readonly string _fragment;
+    private readonly IReadOnlyList<SourceAddition> _additions;
     private readonly long _bytesNeeded;
 
     /// <param name="source">Where the source comes from.</param>
     /// <param name="directory">For downloads and objects; made if missing, emptied by <see cref="CleanUp"/>.</param>
     public KernelBuilder(IKernelSource source, string directory)
-        : this(source, directory, BuildTool.ForKernels, KernelConfiguration.Fragment, BytesNeeded)
+        : this(source, directory, BuildTool.ForKernels, KernelConfiguration.Fragment, KernelConfiguration.Additions, BytesNeeded)
     {
     }
 
-    internal KernelBuilder(IKernelSource source, string directory, IReadOnlyList<BuildTool> tools, string fragment, long bytesNeeded)
+    internal KernelBuilder(
+        IKernelSource source, string directory, IReadOnlyList<BuildTool> tools, string fragment, IReadOnlyList<SourceAddition> additions, long bytesNeeded)
     {
         _source = source;
         _directory = directory;
         _tools = tools;
         _fragment = fragment;
+        _additions = additions;
         _bytesNeeded = bytesNeeded;
     }
 
@@ -75,10 +78,11 @@ public sealed class KernelBuilder
             '\n',
             string.Create(CultureInfo.InvariantCulture, $"recipe {Recipe}"),
             $"source {package.Name} {package.Version} {package.Sha256}",
-            $"configuration {Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(_fragment)))}",
+            $"configuration {Digest(_fragment)}",
+            $"additions {Digest(string.Concat(_additions.Select(addition => $"{addition.File}\n{addition.Text}")))}",
             $"compiler {await FirstLineAsync("gcc", cancellationToken)}",
             $"linker {await FirstLineAsync("ld", cancellationToken)}");
-        return new KernelBuildPlan(package, Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(inputs))));
+        return new KernelBuildPlan(package, Digest(inputs));
     }
 
     /// <summary>Leaves the kernel in <paramref name="target"/> as <see cref="FileName"/>.</summary>
@@ -168,6 +172,13 @@ public sealed class KernelBuilder
             ?? throw Failed("the package holds no linux-source-*.tar.xz");
         var tree = NewDirectory(work, "tree");
         await RunAsync(["tar", "--extract", "--no-same-owner", "--strip-components=1", "--directory", tree, "--file", archive], "unpacking the source", cancellationToken);
+        foreach (var addition in _additions)
+        {
+            var file = Path.Combine(tree, addition.File);
+            if (!File.Exists(file))
+                throw Failed($"the source has no {addition.File}");
+            await File.AppendAllTextAsync(file, addition.Text, cancellationToken);
+        }
         Directory.Move(tree, source);
         Directory.Delete(package, recursive: true);
     }
@@ -255,6 +266,8 @@ public sealed class KernelBuilder
         if (free < _bytesNeeded && !Directory.Exists(Path.Combine(work, "objects")))
             throw Full(work);
     }
+
+    private static string Digest(string text) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)));
 
     private static string NewDirectory(string work, string name)
     {

@@ -5,7 +5,10 @@ namespace Ravel.Vmm.Kernels;
 /// <summary>The configuration of the small kernel, <c>small.config</c>: lines of a kernel's .config over its tinyconfig.</summary>
 internal static partial class KernelConfiguration
 {
-    public static string Fragment { get; } = ReadFragment();
+    public static string Fragment { get; } = Read("small.config");
+
+    /// <summary>Our lines in its source.</summary>
+    public static IReadOnlyList<SourceAddition> Additions { get; } = [new("arch/x86/kernel/apic/apic.c", Read("apic.c"))];
 
     /// <summary>
     /// What the finished configuration does not say as the fragment does, a line each; empty when it holds. kconfig drops what a
@@ -29,9 +32,9 @@ internal static partial class KernelConfiguration
         return settings;
     }
 
-    private static string ReadFragment()
+    private static string Read(string name)
     {
-        using var stream = typeof(KernelConfiguration).Assembly.GetManifestResourceStream("small.config")!;
+        using var stream = typeof(KernelConfiguration).Assembly.GetManifestResourceStream(name)!;
         using var reader = new StreamReader(stream);
         return reader.ReadToEnd();
     }
@@ -39,3 +42,8 @@ internal static partial class KernelConfiguration
     [GeneratedRegex(@"^(?:(?<on>CONFIG_\w+)=(?<value>.+)|# (?<off>CONFIG_\w+) is not set)$", RegexOptions.Multiline)]
     private static partial Regex Setting();
 }
+
+/// <summary>Text that is put at the end of a file of the kernel's source.</summary>
+/// <param name="File">Below the source's root; it has to be there.</param>
+/// <param name="Text">Ours.</param>
+internal sealed record SourceAddition(string File, string Text);

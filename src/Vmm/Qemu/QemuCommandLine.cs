@@ -30,6 +30,8 @@ internal static class QemuCommandLine
     /// <summary>Memory for translated code under TCG; QEMU's own default takes up to a GiB.</summary>
     private const int TranslationBufferMib = 256;
 
+    private const int LapicTimerKhz = 1_000_000;
+
     /// <summary>What QEMU takes beside its guest: memory, and a CPU for its own threads.</summary>
     public static VmmOverhead Overhead(QemuHost host) => new(host.Accelerator == "kvm" ? 256 : 256 + TranslationBufferMib, Cpus: 1);
 
@@ -81,6 +83,9 @@ internal static class QemuCommandLine
         // for ever for a tick (every second boot hung). Under KVM the kernel learns the frequency from kvmclock.
         if (host is { Accelerator: "tcg", TscKhz: { } khz })
             arguments.Add(Text($"tsc_early_khz={khz}"));
+        // The small kernel need not measure how fast QEMU's own local APIC counts (hw/intc/apic.c: nanoseconds); others pass it over.
+        if (host.Accelerator == "tcg")
+            arguments.Add(Text($"ravel.lapic_timer_khz={LapicTimerKhz}"));
         if (boot.ExtraArguments.Length > 0)
             arguments.Add(boot.ExtraArguments);
         return string.Join(' ', arguments);

@@ -16,6 +16,9 @@ public sealed class KernelBuilderTests : IAsyncLifetime
 {
     private const string Fragment = "CONFIG_A=y\n# CONFIG_B is not set\n";
 
+    /// <summary>Makefile is what is there to be added to.</summary>
+    private static readonly SourceAddition[] Additions = [new("Makefile", "\n# our addition\n")];
+
     private const string Makefile = """
         tinyconfig:
         	mkdir -p $(O) && printf '# CONFIG_A is not set\nCONFIG_B=y\n' > $(O)/.config
@@ -142,13 +145,15 @@ public sealed class KernelBuilderTests : IAsyncLifetime
         var environment = await File.ReadAllTextAsync(Path.Combine(Work, plan.Key[..16], "objects", "environment"), TestContext.Current.CancellationToken);
         Assert.Contains("KBUILD_BUILD_TIMESTAMP=Thu Jan  1 00:00:00 UTC 1970", environment, StringComparison.Ordinal);
         Assert.DoesNotContain("HOME=", environment, StringComparison.Ordinal);
+        var source = await File.ReadAllTextAsync(Path.Combine(Work, plan.Key[..16], "source", "Makefile"), TestContext.Current.CancellationToken);
+        Assert.EndsWith("\n# our addition\n", source, StringComparison.Ordinal);
         Assert.Equal(KernelFormat.Elf, KernelFile.Inspect(await File.ReadAllBytesAsync(Path.Combine(target, "vmlinux"), TestContext.Current.CancellationToken)).Format);
     }
 
     [Fact]
     public async Task A_package_that_is_not_what_was_announced_and_an_option_that_is_not_taken_stop_the_build()
     {
-        var builder = new KernelBuilder(_source, Work, [], Fragment + "CONFIG_UNKNOWN=\"x\"\n", 0);
+        var builder = new KernelBuilder(_source, Work, [], Fragment + "CONFIG_UNKNOWN=\"x\"\n", Additions, 0);
         using (var kernels = Kernels(builder))
         {
             var error = await Assert.ThrowsAsync<KernelException>(() => kernels.BuildAsync(null, TestContext.Current.CancellationToken));
@@ -163,14 +168,22 @@ public sealed class KernelBuilderTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_source_without_the_file_that_is_added_to_stops_the_build()
+    {
+        using var kernels = Kernels(new KernelBuilder(_source, Work, [], Fragment, [new SourceAddition("arch/apic.c", "int x;")], 0));
+        var error = await Assert.ThrowsAsync<KernelException>(() => kernels.BuildAsync(null, TestContext.Current.CancellationToken));
+        Assert.Contains("the source has no arch/apic.c", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_disk_without_room_is_told_before_anything_is_downloaded()
     {
-        using var kernels = Kernels(new KernelBuilder(_source, Work, [], Fragment, long.MaxValue));
+        using var kernels = Kernels(new KernelBuilder(_source, Work, [], Fragment, Additions, long.MaxValue));
         Assert.Equal("disk-full", (await Assert.ThrowsAsync<KernelException>(() => kernels.BuildAsync(null, TestContext.Current.CancellationToken))).Code);
         Assert.Equal(0, _source.Downloads);
     }
 
-    private KernelBuilder Builder() => new(_source, Work, [], Fragment, 0);
+    private KernelBuilder Builder() => new(_source, Work, [], Fragment, Additions, 0);
 
     private GuestKernels Kernels(KernelBuilder? builder = null) => new(
         new KernelCatalog(executableDirectory: Path.Combine(_root, "bin"), root: _root), Path.Combine(_root, "data"), null, TimeProvider.System, builder ?? Builder());

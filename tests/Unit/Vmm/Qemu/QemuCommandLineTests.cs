@@ -24,7 +24,7 @@ public sealed class QemuCommandLineTests
     public void The_TSC_frequency_is_told_under_emulation_only()
     {
         Assert.Equal(
-            "console=ttyS0 quiet reboot=t panic=-1 tsc_early_khz=2596128 ravel.debug=1",
+            "console=ttyS0 quiet reboot=t panic=-1 tsc_early_khz=2596128 ravel.lapic_timer_khz=1000000 ravel.debug=1",
             QemuCommandLine.KernelArguments(Spec.Boot, Emulated));
         Assert.Equal("console=ttyS0 quiet reboot=t panic=-1 ravel.debug=1", QemuCommandLine.KernelArguments(Spec.Boot, Kvm));
     }
