@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Ravel.Agent;
+using Ravel.Agent.Capacity;
 using Ravel.Agent.Hosting;
 using Ravel.Agent.Journal;
 using Ravel.Agent.Networking;
@@ -124,6 +125,7 @@ internal static class RunCommand
             .AddAgent(AgentOptions.For(slot, options.DataDirectory, kernels) with
             {
                 WarmStarts = new WarmStartOptions { IsEnabled = options.WarmStart },
+                Capacity = options.CpuOvercommit is { } factor ? new CapacityOptions { CpuOvercommit = factor } : new CapacityOptions(),
             });
         var app = builder.Build();
         app.MapAgent();

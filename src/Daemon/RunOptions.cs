@@ -34,6 +34,9 @@ internal sealed record RunOptions
     /// <summary>Machines begin as copies of a guest that waits already.</summary>
     public bool WarmStart { get; init; }
 
+    /// <summary>Virtual CPUs that may be promised per CPU of the host; null = the agent's default.</summary>
+    public double? CpuOvercommit { get; init; }
+
     public static bool TryParse(
         IReadOnlyList<string> args,
         Func<string, string?> environment,
@@ -45,7 +48,8 @@ internal sealed record RunOptions
         for (var i = 0; i < args.Count; i++)
         {
             var (name, value) = args[i].Split('=', 2) is [var left, var right] ? (left, right) : (args[i], null);
-            if (name is not ("--data" or "--listen" or "--vmm" or "--kernel" or "--init" or "--image-limit" or "--registries" or "--warm-start" or "--database"))
+            if (name is not ("--data" or "--listen" or "--vmm" or "--kernel" or "--init" or "--image-limit" or "--registries" or "--warm-start" or "--database"
+                or "--cpu-overcommit"))
             {
                 error = $"raveld run: '{args[i]}' is not an option; see raveld --help";
                 return false;
@@ -89,8 +93,17 @@ internal sealed record RunOptions
             return false;
         }
 
+        double? cpuOvercommit = null;
+        var overcommit = values.GetValueOrDefault("--cpu-overcommit") ?? environment("RAVEL_CPU_OVERCOMMIT");
+        if (!string.IsNullOrEmpty(overcommit) && (cpuOvercommit = ParseFactor(overcommit)) is null)
+        {
+            error = $"raveld run: --cpu-overcommit {overcommit} is not a number from 1 to 1000";
+            return false;
+        }
+
         options = new RunOptions
         {
+            CpuOvercommit = cpuOvercommit,
             Database = database,
             WarmStart = warmStart != "off",
             ImageLimit = imageLimit,
@@ -104,6 +117,9 @@ internal sealed record RunOptions
         error = null;
         return true;
     }
+
+    private static double? ParseFactor(string text) =>
+        double.TryParse(text, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var factor) && factor is >= 1 and <= 1000 ? factor : null;
 
     private static long? ParseSize(string text)
     {

@@ -28,6 +28,7 @@ internal static class Usage
           --registries FILE      mirrors, authorities and credentials of registries
                                  (default /etc/ravel/registries.json, if there; environment RAVEL_REGISTRIES)
           --warm-start on|off    begin machines as copies of a guest that was booted once (default on; environment RAVEL_WARM_START)
+          --cpu-overcommit N     CPUs of machines per CPU of the host (default 8; environment RAVEL_CPU_OVERCOMMIT)
 
         ravel up and ravel down start and end it for you.
         """;
