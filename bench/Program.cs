@@ -1,5 +1,6 @@
 using Ravel.Bench;
 using Ravel.Bench.Agent;
+using Ravel.Bench.Daemon;
 using Ravel.Bench.Images;
 using Ravel.Bench.Kernels;
 using Ravel.Bench.Network;
@@ -11,6 +12,7 @@ BenchCommand[] benchmarks =
 [
     StartBenchmark.Command,
     RestoreBenchmark.Command,
+    DaemonBenchmark.Command,
     AgentBenchmark.Command,
     NetworkBenchmark.Command,
     ImagesBench.Command,

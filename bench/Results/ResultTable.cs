@@ -13,6 +13,12 @@ internal static class ResultTable
         [
             its.Name, $"{its.Count}", Seconds(its.Median), Seconds(its.Minimum), Seconds(its.Maximum), $"{its.RatioTo(baseline):0.00}",
         ]));
+        return Render(rows);
+    }
+
+    /// <param name="rows">The first is the head; all are as long.</param>
+    public static string Render(IReadOnlyList<string[]> rows)
+    {
         var widths = Enumerable.Range(0, rows[0].Length).Select(column => rows.Max(row => row[column].Length)).ToArray();
         var text = new StringBuilder();
         foreach (var (index, row) in rows.Index())

@@ -1,7 +1,9 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Text.Json;
+using Ravel.Bench.Daemon;
 using Ravel.Contracts.Api;
 using Ravel.Linux.Processes;
 using Ravel.Testing.Images;
@@ -26,6 +28,8 @@ internal sealed class RavelUnderTest : IAsyncDisposable
 
     public static IReadOnlyList<string> Workload { get; } = ["/bin/sh", "-c", $"echo {FirstLine}; exec sleep 3600"];
 
+    public int DaemonPid => Client.Pid;
+
     public string DataDirectory => Path.Combine(_work, "data");
 
     /// <summary>Prints its first line, and a line every few milliseconds for ever.</summary>
@@ -47,10 +51,9 @@ internal sealed class RavelUnderTest : IAsyncDisposable
         var ravel = new RavelUnderTest(bin, work, http);
         try
         {
-            await ravel.CommandAsync(["up", "--detach"], cancellationToken);
+            await ravel.UpAgainAsync(cancellationToken);
             await ravel.ImportAsync(image, Image, cancellationToken);
-            var client = JsonSerializer.Deserialize(
-                await File.ReadAllBytesAsync(Path.Combine(ravel.DataDirectory, "client.json"), cancellationToken), ApiJson.Default.ClientConfig)!;
+            var client = ravel.Client;
             http.BaseAddress = new Uri(client.Server.TrimEnd('/') + "/v1/");
             http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", client.Token);
             using var created = await http.PostAsJsonAsync(
@@ -86,12 +89,12 @@ internal sealed class RavelUnderTest : IAsyncDisposable
     }
 
     /// <summary>A machine that is not started yet.</summary>
-    public async Task<Machine> CreateAsync(CancellationToken cancellationToken, string image = Image, IReadOnlyList<string>? workload = null)
+    public async Task<Machine> CreateAsync(CancellationToken cancellationToken, string image = Image, IReadOnlyList<string>? workload = null, GuestSize? guest = null)
     {
         var request = new CreateMachineRequest
         {
             SkipLaunch = true,
-            Config = new MachineConfig { Image = image, Init = new InitConfig { Exec = workload ?? Workload } },
+            Config = new MachineConfig { Image = image, Guest = guest, Init = new InitConfig { Exec = workload ?? Workload } },
         };
         using var response = await _http.PostAsJsonAsync(
             $"apps/{App}/machines", request, ApiJson.Default.CreateMachineRequest, cancellationToken);
@@ -168,6 +171,32 @@ internal sealed class RavelUnderTest : IAsyncDisposable
             await CommandRunner.RunAsync(Path.Combine(_bin, "ravel"), ["--data", DataDirectory, "down"], timeout: Patience);
         Directory.Delete(_work, recursive: true);
     }
+
+    /// <summary>SIGKILL to the daemon; returns when it is gone.</summary>
+    public async Task KillDaemonAsync(CancellationToken cancellationToken)
+    {
+        var pid = DaemonPid;
+        await CommandRunner.RunCheckedAsync("kill", ["-KILL", pid.ToString(CultureInfo.InvariantCulture)], cancellationToken: cancellationToken);
+        while (ProcessFigures.IsRunning(pid))
+            await Task.Delay(5, cancellationToken);
+    }
+
+    /// <summary>Brings the daemon up, with what was running taken over.</summary>
+    public Task UpAgainAsync(CancellationToken cancellationToken) => CommandAsync(["up", "--detach"], cancellationToken);
+
+    /// <summary>Runs a command in a machine; it has to succeed.</summary>
+    public async Task ExecAsync(Machine machine, IReadOnlyList<string> command, CancellationToken cancellationToken)
+    {
+        using var response = await _http.PostAsJsonAsync(
+            $"{PathOf(machine)}/exec", new ExecRequest { Command = command }, ApiJson.Default.ExecRequest, cancellationToken);
+        await EnsureAsync(response, cancellationToken);
+        var result = (await response.Content.ReadFromJsonAsync(ApiJson.Default.ExecResponse, cancellationToken))!;
+        if (result.ExitCode != 0)
+            throw new InvalidOperationException($"{command[0]} in machine {machine.Name} ended with {result.ExitCode}: {result.Stderr}");
+    }
+
+    private ClientConfig Client => JsonSerializer.Deserialize(
+        File.ReadAllBytes(Path.Combine(DataDirectory, "client.json")), ApiJson.Default.ClientConfig)!;
 
     private static string PathOf(Machine machine) => $"apps/{App}/machines/{machine.Id}";
 

@@ -38,9 +38,9 @@ internal static class StartBenchmark
         return 0;
     }
 
-    internal static (int Rounds, bool Write) Parse(IReadOnlyList<string> arguments)
+    internal static (int Rounds, bool Write) Parse(IReadOnlyList<string> arguments, int rounds = DefaultRounds)
     {
-        var (rounds, write) = (DefaultRounds, false);
+        var write = false;
         for (var i = 0; i < arguments.Count; i++)
         {
             switch (arguments[i])
