@@ -87,7 +87,7 @@ internal sealed class NodeAgent : IHostedService, IAsyncDisposable
     {
         Directory.CreateDirectory(_options.AgentDirectory);
         _journal = AgentJournal.Open(Path.Combine(_options.AgentDirectory, "journal.db"), _faults);
-        _logs = new LogStore(Path.Combine(_options.AgentDirectory, "logs"), _options.Logs);
+        _logs = new LogStore(Path.Combine(_options.AgentDirectory, "logs"), _options.Logs, _time);
         var disks = new DiskStore(Path.Combine(_options.AgentDirectory, "disks"));
         var templates = new TemplateStore(Path.Combine(_options.AgentDirectory, "templates"), _options.WarmStarts.MaxTemplates, _time);
         _warmStarts = new WarmStarter(

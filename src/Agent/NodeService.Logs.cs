@@ -14,7 +14,6 @@ internal sealed partial class NodeService
     public override Task ReadLogs(ReadLogsRequest request, IServerStreamWriter<LogEntry> responseStream, ServerCallContext context) =>
         NodeProblems.MapAsync(async () =>
         {
-            var machine = FindMachine(request.MachineId);
             InstanceId? instance = null;
             if (request.InstanceId.Length > 0)
                 instance = InstanceId.TryParse(request.InstanceId, out var id) ? id : throw SpecRules.Invalid("instance_id is not an instance id");
@@ -23,10 +22,13 @@ internal sealed partial class NodeService
                 request.HasTail ? request.Tail : null,
                 request.Since is { } since ? (since.Seconds * 1_000_000_000) + since.Nanos : 0,
                 instance);
+            var removed = _agent.Logs.FindRemoved(ParseMachine(request.MachineId));
+            var machine = removed is null ? FindMachine(request.MachineId) : null;
             // A machine that never ran has no log to open.
-            if (machine.Record?.Instance is null)
+            if (machine is { Record.Instance: null } or { Record: null })
                 return;
-            await foreach (var record in _agent.Logs.Of(machine.Id).ReadAsync(query, () => IsOver(machine), context.CancellationToken))
+            var log = removed ?? _agent.Logs.Of(machine!.Id);
+            await foreach (var record in log.ReadAsync(query, () => machine is null || IsOver(machine), context.CancellationToken))
             {
                 var entry = new LogEntry
                 {

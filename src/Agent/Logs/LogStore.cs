@@ -3,15 +3,26 @@ using Ravel.Contracts.Ids;
 
 namespace Ravel.Agent.Logs;
 
-/// <summary>The logs of a node's machines: a directory each.</summary>
+/// <summary>
+/// The logs of a node's machines: a directory each. That of a machine that is removed can be read for a moment longer: one with
+/// auto_destroy is gone before whoever follows it has heard of its end.
+/// </summary>
 internal sealed class LogStore : IDisposable
 {
+    /// <summary>How long a removed log can still be read. It takes up disk meanwhile, so there may not be many.</summary>
+    internal static readonly TimeSpan Kept = TimeSpan.FromSeconds(10);
+    internal const int MaxKept = 32;
+
     private readonly string _directory;
     private readonly LogOptions _options;
+    private readonly TimeProvider _time;
     private readonly ConcurrentDictionary<MachineId, Lazy<MachineLog>> _open = new();
+    private readonly Lock _lock = new();
+    private readonly List<RemovedLog> _removed = [];
 
-    public LogStore(string directory, LogOptions options)
+    public LogStore(string directory, LogOptions options, TimeProvider time)
     {
+        _time = time;
         _directory = directory;
         _options = options;
         Directory.CreateDirectory(directory);
@@ -45,10 +56,20 @@ internal sealed class LogStore : IDisposable
         }
     }
 
+    /// <summary>The log of a machine that was removed a moment ago.</summary>
+    public MachineLog? FindRemoved(MachineId machine)
+    {
+        lock (_lock)
+            return _removed.Find(removed => removed.Machine == machine)?.Log;
+    }
+
     public void Remove(MachineId machine)
     {
         if (_open.TryRemove(machine, out var log) && log.IsValueCreated)
-            log.Value.Dispose();
+        {
+            log.Value.Remove();
+            Keep(machine, log.Value);
+        }
         if (Directory.Exists(PathOf(machine)))
             Directory.Delete(PathOf(machine), recursive: true);
     }
@@ -69,7 +90,44 @@ internal sealed class LogStore : IDisposable
             if (log.IsValueCreated)
                 log.Value.Dispose();
         }
+        lock (_lock)
+        {
+            while (_removed.Count > 0)
+                LetGo(_removed[0]);
+        }
+    }
+
+    private void Keep(MachineId machine, MachineLog log)
+    {
+        lock (_lock)
+        {
+            var removed = new RemovedLog(machine, log);
+            _removed.Add(removed);
+            removed.Timer = _time.CreateTimer(_ => LetGo(removed), null, Kept, Timeout.InfiniteTimeSpan);
+            if (_removed.Count > MaxKept)
+                LetGo(_removed[0]);
+        }
+    }
+
+    private void LetGo(RemovedLog removed)
+    {
+        lock (_lock)
+        {
+            if (!_removed.Remove(removed))
+                return;
+        }
+        removed.Timer?.Dispose();
+        removed.Log.Dispose();
     }
 
     private string PathOf(MachineId machine) => Path.Combine(_directory, machine.Value);
+
+    private sealed class RemovedLog(MachineId machine, MachineLog log)
+    {
+        public MachineId Machine => machine;
+
+        public MachineLog Log => log;
+
+        public ITimer? Timer { get; set; }
+    }
 }

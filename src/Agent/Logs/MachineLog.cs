@@ -9,7 +9,8 @@ namespace Ravel.Agent.Logs;
 
 /// <summary>
 /// What a machine's instances printed: numbered files of records (<see cref="LogRecord"/>) in a directory of its own. The oldest
-/// file goes when a new one would be one too many. Opening cuts off a record that a crash left half written.
+/// file goes when a new one would be one too many. Opening cuts off a record that a crash left half written. Once removed, what was
+/// in them can still be read until it is disposed of.
 /// </summary>
 internal sealed class MachineLog : IDisposable
 {
@@ -19,6 +20,7 @@ internal sealed class MachineLog : IDisposable
     private readonly byte[] _buffer = new byte[64 * 1024];
     private TaskCompletionSource _changed = NewSignal();
     private SafeFileHandle? _file;
+    private Dictionary<int, SafeFileHandle>? _removed;
     private int _segment;
     private long _length;
     private InstanceId? _instance;
@@ -145,10 +147,27 @@ internal sealed class MachineLog : IDisposable
         }
     }
 
+    /// <summary>Takes the files off the disk; their space is given back once this is disposed of and nobody reads on.</summary>
+    public void Remove()
+    {
+        lock (_lock)
+        {
+            _removed ??= Segments().ToDictionary(
+                segment => segment, segment => File.OpenHandle(PathOf(segment), share: FileShare.ReadWrite | FileShare.Delete));
+            Directory.Delete(_directory, recursive: true);
+        }
+        Poke();
+    }
+
     public void Dispose()
     {
         lock (_lock)
+        {
             _file?.Dispose();
+            foreach (var file in _removed?.Values ?? Enumerable.Empty<SafeFileHandle>())
+                file.Dispose();
+            _removed?.Clear();
+        }
         Poke();
     }
 
@@ -156,11 +175,15 @@ internal sealed class MachineLog : IDisposable
 
     private static string NameOf(int segment) => segment.ToString("D8", CultureInfo.InvariantCulture) + ".log";
 
-    private string PathOf(int segment) => Path.Combine(_directory, NameOf(segment));
+    /// <summary>A file without a name any more is opened anew by its descriptor (proc_pid_fd(5)).</summary>
+    private string PathOf(int segment) => _removed is { } removed
+        ? $"/proc/self/fd/{removed[segment].DangerousGetHandle()}"
+        : Path.Combine(_directory, NameOf(segment));
 
     /// <summary>Numbers of the files there are, in order; from 1.</summary>
-    private List<int> Segments() =>
-        [.. Directory.EnumerateFiles(_directory, "*.log")
+    private List<int> Segments() => _removed is { } removed
+        ? [.. removed.Keys.Order()]
+        : [.. Directory.EnumerateFiles(_directory, "*.log")
             .Select(path => int.TryParse(Path.GetFileNameWithoutExtension(path), NumberStyles.None, CultureInfo.InvariantCulture, out var n) ? n : 0)
             .Where(n => n > 0)
             .Order()];
@@ -203,22 +226,18 @@ internal sealed class MachineLog : IDisposable
             record = default;
             if (reader is not null && segment == newest)
                 return false;
-            // This file is finished: go on with the oldest later one there is.
-            var current = segment;
-            var next = Segments().FirstOrDefault(n => n > current);
-            if (next == 0)
-                return false;
-            reader?.Dispose();
-            reader = null;
-            try
+            // This file is finished: go on with the oldest later one there is, which is not to go meanwhile.
+            lock (_lock)
             {
+                var current = segment;
+                var next = Segments().FirstOrDefault(n => n > current);
+                if (next == 0)
+                    return false;
+                reader?.Dispose();
+                reader = null;
                 reader = new LogSegmentReader(PathOf(next));
+                segment = next;
             }
-            catch (FileNotFoundException)
-            {
-                // Rotated away at this moment.
-            }
-            segment = next;
         }
     }
 

@@ -51,20 +51,30 @@ internal static class LogEndpoints
             Since = since is null ? null : Timestamp.FromDateTimeOffset(since.Value),
             InstanceId = instanceId ?? "",
         };
-        var lines = row.ObservedState == MachineStates.Destroyed
-            ? AsyncEnumerable.Empty<LogLine>()
-            : ReadAsync(nodes.Of(row.NodeId).Client, request, http.RequestAborted);
+        var lines = ReadAsync(nodes.Of(row.NodeId).Client, request, row.ObservedState == MachineStates.Destroyed, http.RequestAborted);
         // Whoever pages through a log reads as slowly as he likes.
         http.Features.GetRequiredFeature<IHttpMinResponseDataRateFeature>().MinDataRate = null;
         await NdjsonStream.WriteAsync(http, lines, ApiJson.Default.LogLine);
     }
 
     private static async IAsyncEnumerable<LogLine> ReadAsync(
-        Rpc.Node.NodeClient client, Rpc.ReadLogsRequest request, [EnumeratorCancellation] CancellationToken cancellationToken)
+        Rpc.Node.NodeClient client, Rpc.ReadLogsRequest request, bool isDestroyed, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         using var stream = client.ReadLogs(request, cancellationToken: cancellationToken);
-        await foreach (var entry in stream.ResponseStream.ReadAllAsync(cancellationToken))
-            yield return Shown(entry);
+        while (true)
+        {
+            try
+            {
+                if (!await stream.ResponseStream.MoveNext(cancellationToken))
+                    yield break;
+            }
+            catch (RpcException e) when (isDestroyed && e.StatusCode == StatusCode.NotFound)
+            {
+                // The node keeps the log of a machine that is gone for a moment only.
+                yield break;
+            }
+            yield return Shown(stream.ResponseStream.Current);
+        }
     }
 
     internal static LogLine Shown(Rpc.LogEntry entry)
