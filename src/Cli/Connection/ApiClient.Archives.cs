@@ -11,7 +11,7 @@ internal sealed partial class ApiClient
     {
         var response = await SendAsync(
             machine.Name, HttpMethod.Get, $"{PathOf(machine)}/archive?path={Uri.EscapeDataString(path)}", null, cancellationToken);
-        return await response.Content.ReadAsStreamAsync(cancellationToken);
+        return new ServerBytes(await response.Content.ReadAsStreamAsync(cancellationToken), machine.Name);
     }
 
     /// <summary>Unpacks a tar archive in a machine.</summary>

@@ -19,9 +19,10 @@ internal sealed class DaemonStart : IDisposable
 
     /// <summary>
     /// exec twice, so that the pid stays the one of the child. Own session: the terminal's Ctrl-C reaches ravel alone, which
-    /// then stops the machines before the daemon.
+    /// then stops the machines before the daemon. The runtime's sockets for debuggers, which a daemon that is killed leaves in /tmp, are
+    /// not made unless somebody asks for them; only the environment can say so.
     /// </summary>
-    private const string Script = "umask 077; exec setsid \"$@\" </dev/null >>\"$0\" 2>&1";
+    private const string Script = "umask 077; export DOTNET_EnableDiagnostics=\"${DOTNET_EnableDiagnostics-0}\"; exec setsid \"$@\" </dev/null >>\"$0\" 2>&1";
 
     private readonly Session _session;
     private readonly string _directory;

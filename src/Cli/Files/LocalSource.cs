@@ -40,57 +40,59 @@ internal sealed class LocalSource
         var isTop = true;
         while (pending.TryPop(out var next))
         {
-            try
-            {
-                // A directory named with a slash at its end is followed; so is one whose contents are asked for.
-                await AddAsync(writer, next.Path, next.Name, keepOwners, isTop && Top == ".", pending, cancellationToken);
-            }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException && !cancellationToken.IsCancellationRequested && e is not HttpIOException)
-            {
-                throw new CliException(next.Path, e.Message.TrimEnd('.'));
-            }
+            // A directory named with a slash at its end is followed; so is one whose contents are asked for.
+            await using var content = Local(next.Path, () => Find(next.Path, next.Name, keepOwners, isTop && Top == ".", pending));
+            // What fails here fails on the way to the server.
+            if (content is { Entry: { } entry })
+                await writer.WriteEntryAsync(entry, cancellationToken);
             isTop = false;
         }
     }
 
-    private static async Task AddAsync(
-        TarWriter writer, string path, string name, bool keepOwners, bool follow, Stack<(string Path, string Name)> pending, CancellationToken cancellationToken)
+    private static Found? Find(string path, string name, bool keepOwners, bool follow, Stack<(string Path, string Name)> pending)
     {
         var info = new FileInfo(path);
         if (info.LinkTarget is { } link && !follow)
-        {
-            await writer.WriteEntryAsync(Dressed(new PaxTarEntry(TarEntryType.SymbolicLink, name) { LinkName = link }, path, info), cancellationToken);
-            return;
-        }
+            return new Found(Dressed(new PaxTarEntry(TarEntryType.SymbolicLink, name) { LinkName = link }, path, info, keepOwners), null);
         if (Directory.Exists(path))
         {
-            if (keepOwners)
-                await writer.WriteEntryAsync(path, name, cancellationToken);
-            else
-                await writer.WriteEntryAsync(Dressed(new PaxTarEntry(TarEntryType.Directory, name + "/"), path, info), cancellationToken);
             foreach (var child in Directory.GetFileSystemEntries(path).OrderDescending(StringComparer.Ordinal))
                 pending.Push((child, $"{name}/{Path.GetFileName(child)}"));
-            return;
+            return new Found(Dressed(new PaxTarEntry(TarEntryType.Directory, name + "/"), path, info, keepOwners), null);
         }
         // The same order as the guest's; devices and FIFOs of this host are nothing for a machine.
         if ((info.Attributes & (FileAttributes.Device | FileAttributes.ReparsePoint)) != 0 || !info.Exists)
-            return;
-        if (keepOwners)
+            return null;
+        var content = new LocalFile(path);
+        return new Found(Dressed(new PaxTarEntry(TarEntryType.RegularFile, name) { DataStream = content }, path, info, keepOwners), content);
+    }
+
+    /// <exception cref="CliException">This host's file system refused.</exception>
+    private static T Local<T>(string path, Func<T> act)
+    {
+        try
         {
-            await writer.WriteEntryAsync(path, name, cancellationToken);
-            return;
+            return act();
         }
-        await using var content = new FileStream(
-            path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0, FileOptions.Asynchronous | FileOptions.SequentialScan);
-        await writer.WriteEntryAsync(Dressed(new PaxTarEntry(TarEntryType.RegularFile, name) { DataStream = content }, path, info), cancellationToken);
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new CliException(path, e.Message.TrimEnd('.'));
+        }
     }
 
     /// <summary>Without an owner it becomes root's.</summary>
-    private static PaxTarEntry Dressed(PaxTarEntry entry, string path, FileInfo info)
+    private static PaxTarEntry Dressed(PaxTarEntry entry, string path, FileInfo info, bool keepOwners)
     {
+        if (keepOwners)
+            (entry.Uid, entry.Gid) = LocalOwner.Of(path);
         if (entry.EntryType != TarEntryType.SymbolicLink)
             entry.Mode = File.GetUnixFileMode(path);
         entry.ModificationTime = info.LastWriteTimeUtc;
         return entry;
+    }
+
+    private sealed record Found(PaxTarEntry Entry, LocalFile? Content) : IAsyncDisposable
+    {
+        public ValueTask DisposeAsync() => Content?.DisposeAsync() ?? ValueTask.CompletedTask;
     }
 }

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Net.Http.Headers;
-using System.Runtime.ExceptionServices;
 using Ravel.Cli.Errors;
 using Ravel.Cli.Output;
 using Ravel.Cli.Parsing;
@@ -129,28 +128,16 @@ internal static class ImageCommands
             Run = async session =>
             {
                 var removed = new List<string>();
-                CliException? failure = null;
-                foreach (var reference in session.Get(references))
-                {
-                    try
+                return await session.ForEachAsync(
+                    session.Get(references),
+                    async reference => removed.AddRange((await session.Api.RemoveImageAsync(reference, session.Cancelled)).Removed),
+                    () =>
                     {
-                        removed.AddRange((await session.Api.RemoveImageAsync(reference, session.Cancelled)).Removed);
-                    }
-                    catch (CliException e)
-                    {
-                        if (failure is not null)
-                            session.Terminal.Error.WriteLine(failure.Line);
-                        failure = e;
-                    }
-                }
-                if (session.Json)
-                    JsonOutput.Document(session.Terminal, new RemovedImages(removed));
-                else
-                    removed.ForEach(text => session.Terminal.Out.WriteLine(SafeText.Of(text)));
-                session.Terminal.Flush();
-                if (failure is not null)
-                    ExceptionDispatchInfo.Throw(failure);
-                return 0;
+                        if (session.Json)
+                            JsonOutput.Document(session.Terminal, new RemovedImages(removed));
+                        else
+                            removed.ForEach(text => session.Terminal.Out.WriteLine(SafeText.Of(text)));
+                    });
             },
         };
         command.Arguments.Add(references);

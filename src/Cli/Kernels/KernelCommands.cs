@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Net.Http.Headers;
-using System.Runtime.ExceptionServices;
 using Ravel.Cli.Errors;
 using Ravel.Cli.Images;
 using Ravel.Cli.Output;
@@ -123,28 +122,16 @@ internal static class KernelCommands
             Run = async session =>
             {
                 var removed = new List<Kernel>();
-                CliException? failure = null;
-                foreach (var reference in session.Get(references))
-                {
-                    try
+                return await session.ForEachAsync(
+                    session.Get(references),
+                    async reference => removed.Add(await session.Api.RemoveKernelAsync(reference, session.Cancelled)),
+                    () =>
                     {
-                        removed.Add(await session.Api.RemoveKernelAsync(reference, session.Cancelled));
-                    }
-                    catch (CliException e)
-                    {
-                        if (failure is not null)
-                            session.Terminal.Error.WriteLine(failure.Line);
-                        failure = e;
-                    }
-                }
-                if (session.Json)
-                    JsonOutput.Document(session.Terminal, new KernelList(removed));
-                else
-                    removed.ForEach(kernel => session.Terminal.Out.WriteLine(SafeText.Of(kernel.Name)));
-                session.Terminal.Flush();
-                if (failure is not null)
-                    ExceptionDispatchInfo.Throw(failure);
-                return 0;
+                        if (session.Json)
+                            JsonOutput.Document(session.Terminal, new KernelList(removed));
+                        else
+                            removed.ForEach(kernel => session.Terminal.Out.WriteLine(SafeText.Of(kernel.Name)));
+                    });
             },
         };
         command.Arguments.Add(references);

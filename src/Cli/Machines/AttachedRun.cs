@@ -51,7 +51,9 @@ internal sealed class AttachedRun
         using var stopLogs = new CancellationTokenSource();
         var over = MachineWaits.UntilOverAsync(_session, _machine, CancellationToken.None);
         var logs = FollowAsync(over, stopLogs.Token);
-        var detached = _input?.StartAsync(over) ?? Never;
+        if (_input is not null)
+            await _input.StartAsync(over);
+        var detached = _input?.Detached ?? Never;
 
         var first = await Task.WhenAny(over, logs, detached);
         if (first == detached)

@@ -33,9 +33,7 @@ internal static class ExecCommand
             {
                 if (session.Get(words) is not { Length: > 0 } argv)
                     throw CliException.Usage("exec", "no command given", "e.g.: ravel exec -it MACHINE sh");
-                // As docker: a terminal can only be lent if there is one.
-                if (session.Get(tty) && session.Get(interactive) && Console.IsInputRedirected)
-                    throw CliException.Usage("exec", "standard input is not a terminal", "leave out -t");
+                RawTerminal.Require("exec", session.Get(interactive), session.Get(tty), "leave out -t");
                 var machine = await session.ResolveAsync(session.Get(name));
                 var size = session.Get(tty) ? await RawTerminal.SizeAsync(session.Cancelled) : null;
                 var request = new ExecRequest

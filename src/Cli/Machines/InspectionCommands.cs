@@ -71,7 +71,8 @@ internal static class InspectionCommands
             {
                 var from = ReadSince("events", session.Get(since), session.Time.GetUtcNow())?.ToUnixTimeMilliseconds() ?? 0;
                 var machine = await session.ResolveAsync(session.Get(name));
-                var all = (await session.Api.GetEventsAsync(machine, session.Cancelled)).OrderBy(e => e.Timestamp).ToList();
+                // They come newest first; several may have happened in one millisecond.
+                var all = (await session.Api.GetEventsAsync(machine, session.Cancelled)).Reverse().ToList();
                 var events = all.FindAll(e => e.Timestamp >= from);
                 if (session.Get(follow))
                     return await FollowAsync(session, machine, events, all.Count == 0 ? "0" : all[^1].Id);

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Runtime.ExceptionServices;
 using Ravel.Cli.Errors;
 using Ravel.Cli.Output;
 using Ravel.Cli.Parsing;
@@ -135,10 +134,7 @@ internal static class LifecycleCommands
     private static Option<TimeSpan?> StopTimeout() => CliOptions.Parsed<TimeSpan?>(
         "--timeout", "TIME", "Time to end by itself, before SIGKILL (default the machine's, 10s)", text => Values.Duration(text), "-t", "--time");
 
-    /// <summary>
-    /// A command over several machines at once. As with docker, one that fails does not keep the others from it: its error
-    /// is printed, and the exit code says so.
-    /// </summary>
+    /// <summary>A command over several machines at once.</summary>
     private static CliCommand ForEach(
         string name,
         string description,
@@ -158,30 +154,20 @@ internal static class LifecycleCommands
                 var typed = session.Get(names);
                 var running = typed.Select(text => ActAsync(session, text, machines, act)).ToList();
                 var done = new List<MachineOutcome>();
-                CliException? failure = null;
-                for (var i = 0; i < typed.Length; i++)
-                {
-                    try
+                return await session.ForEachAsync(
+                    Enumerable.Range(0, typed.Length),
+                    async i =>
                     {
                         var machine = await running[i];
                         done.Add(MachineOutcome.Of(machine));
                         if (!session.Json)
                             session.Terminal.Out.WriteLine(print is null ? typed[i] : print(session, machine));
-                        session.Terminal.Flush();
-                    }
-                    catch (CliException e)
+                    },
+                    () =>
                     {
-                        if (failure is not null)
-                            session.Terminal.Error.WriteLine(failure.Line);
-                        failure = e;
-                    }
-                }
-                if (session.Json)
-                    JsonOutput.Document<IReadOnlyList<MachineOutcome>>(session.Terminal, done);
-                session.Terminal.Flush();
-                if (failure is not null)
-                    ExceptionDispatchInfo.Throw(failure);
-                return 0;
+                        if (session.Json)
+                            JsonOutput.Document<IReadOnlyList<MachineOutcome>>(session.Terminal, done);
+                    });
             },
         };
         foreach (var option in options)

@@ -2,6 +2,7 @@ using Ravel.Cli.Errors;
 using Ravel.Cli.Images;
 using Ravel.Cli.Output;
 using Ravel.Cli.Parsing;
+using Ravel.Cli.Processes;
 using Ravel.Contracts.Api;
 
 namespace Ravel.Cli.Machines;
@@ -29,9 +30,8 @@ internal static class RunCommand
             Run = async session =>
             {
                 var (stdin, tty) = (session.Get(options.Interactive), session.Get(options.Tty));
-                // As docker: a terminal can only be lent if there is one.
-                if (stdin && tty && !session.Get(detach) && Console.IsInputRedirected)
-                    throw CliException.Usage("run", "standard input is not a terminal", "leave out -t");
+                if (!session.Get(detach))
+                    RawTerminal.Require("run", stdin, tty, "leave out -t");
                 var request = options.Request(session, skipLaunch: false);
                 await PullAsync(session, request.Config);
                 await options.EnsureVolumesAsync(session);
@@ -71,6 +71,7 @@ internal static class RunCommand
                     throw new CliException(machine.Name, $"is {machine.State}", $"run: ravel start {machine.Name}");
                 var stdin = machine.Config.Init?.Stdin ?? false;
                 var tty = machine.Config.Init?.Tty ?? false;
+                RawTerminal.Require("attach", stdin, tty, $"attach from one, or only watch: ravel logs -f {machine.Name}");
                 await using var input = stdin || tty ? new WorkloadInput(session, machine, stdin, tty) : null;
                 return await new AttachedRun(session, machine, input, fromNow: true).RunAsync();
             },

@@ -36,12 +36,18 @@ internal sealed class WorkloadInput : IAsyncDisposable
         _tty = tty;
     }
 
-    /// <summary>Begins; the task ends when the user detaches, and only then.</summary>
+    /// <summary>Ends when the user detaches, and only then.</summary>
+    public Task Detached => _detached.Task;
+
+    /// <summary>Begins; when it returns, the terminal is ours until this is disposed of.</summary>
     /// <param name="over">Ends with the workload.</param>
-    public Task StartAsync(Task over)
+    public async Task StartAsync(Task over)
     {
+        if (_tty && _stdin)
+            _raw = await RawTerminal.EnterAsync(CancellationToken.None);
+        if (_tty)
+            _resized = PosixSignalRegistration.Create(PosixSignal.SIGWINCH, _ => _current?.ResizeAsync());
         _ = Task.Run(() => KeepAsync(over));
-        return _detached.Task;
     }
 
     public async ValueTask DisposeAsync()
@@ -58,12 +64,6 @@ internal sealed class WorkloadInput : IAsyncDisposable
 
     private async Task KeepAsync(Task over)
     {
-        if (_tty)
-        {
-            if (_stdin)
-                _raw = await RawTerminal.EnterAsync(CancellationToken.None);
-            _resized = PosixSignalRegistration.Create(PosixSignal.SIGWINCH, _ => _current?.ResizeAsync());
-        }
         while (!over.IsCompleted && !_ending.IsCancellationRequested)
         {
             string why;
@@ -71,8 +71,9 @@ internal sealed class WorkloadInput : IAsyncDisposable
             {
                 why = await AttachAsync();
             }
-            catch (Exception e) when (e is CliException or WebSocketException or OperationCanceledException)
+            catch (Exception e)
             {
+                // Whatever it was: a terminal that nobody reads any more would be stuck.
                 why = e.Message;
             }
             // A workload that has ended takes its input with it, and that is no news.

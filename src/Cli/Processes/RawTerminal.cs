@@ -1,3 +1,5 @@
+using Ravel.Cli.Errors;
+
 namespace Ravel.Cli.Processes;
 
 /// <summary>
@@ -7,16 +9,31 @@ namespace Ravel.Cli.Processes;
 internal sealed class RawTerminal : IAsyncDisposable
 {
     private readonly string _before;
+    private int _isRestored;
 
-    private RawTerminal(string before) => _before = before;
+    private RawTerminal(string before)
+    {
+        _before = before;
+        // Whoever ends the process on a signal does not come back to dispose of this.
+        AppDomain.CurrentDomain.ProcessExit += OnExit;
+    }
+
+    /// <summary>As docker: a terminal can only be lent if there is one.</summary>
+    /// <exception cref="CliException">Input of a terminal is asked for, and ours is none.</exception>
+    public static void Require(string command, bool stdin, bool tty, string remedy)
+    {
+        if (stdin && tty && Console.IsInputRedirected)
+            throw CliException.Usage(command, "standard input is not a terminal", remedy);
+    }
 
     /// <summary>Null when standard input is no terminal after all.</summary>
     public static async Task<RawTerminal?> EnterAsync(CancellationToken cancellationToken)
     {
         if (await Programs.CaptureAsync("stty", ["-g"], cancellationToken, quiet: true) is not (0, var before))
             return null;
-        await Programs.CaptureAsync("stty", ["raw", "-echo"], cancellationToken);
-        return new RawTerminal(before.Trim());
+        var raw = new RawTerminal(before.Trim());
+        await Programs.CaptureAsync("stty", ["raw", "-echo"], CancellationToken.None);
+        return raw;
     }
 
     /// <summary>
@@ -33,5 +50,18 @@ internal sealed class RawTerminal : IAsyncDisposable
             : null;
     }
 
-    public async ValueTask DisposeAsync() => await Programs.CaptureAsync("stty", [_before], CancellationToken.None);
+    public async ValueTask DisposeAsync()
+    {
+        AppDomain.CurrentDomain.ProcessExit -= OnExit;
+        if (Interlocked.Exchange(ref _isRestored, 1) == 0)
+            await Programs.CaptureAsync("stty", [_before], CancellationToken.None);
+    }
+
+    private void OnExit(object? sender, EventArgs e)
+    {
+        if (Interlocked.Exchange(ref _isRestored, 1) != 0)
+            return;
+        using var stty = Programs.Start("stty", [_before], captureOutput: false);
+        stty?.WaitForExit();
+    }
 }

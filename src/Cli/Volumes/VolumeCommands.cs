@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Runtime.ExceptionServices;
 using Ravel.Cli.Errors;
 using Ravel.Cli.Output;
 using Ravel.Cli.Parsing;
@@ -161,26 +160,22 @@ internal static class VolumeCommands
             Examples = ["ravel volume rm data"],
             Run = async session =>
             {
-                CliException? failure = null;
-                foreach (var text in session.Get(names))
-                {
-                    try
+                var removed = new List<Volume>();
+                return await session.ForEachAsync(
+                    session.Get(names),
+                    async text =>
                     {
-                        await session.Api.DeleteVolumeAsync(await AnyAsync(session, text), session.Cancelled);
+                        var volume = await AnyAsync(session, text);
+                        await session.Api.DeleteVolumeAsync(volume, session.Cancelled);
+                        removed.Add(volume);
                         if (!session.Json)
                             session.Terminal.Out.WriteLine(text);
-                    }
-                    catch (CliException e)
+                    },
+                    () =>
                     {
-                        if (failure is not null)
-                            session.Terminal.Error.WriteLine(failure.Line);
-                        failure = e;
-                    }
-                }
-                session.Terminal.Flush();
-                if (failure is not null)
-                    ExceptionDispatchInfo.Throw(failure);
-                return 0;
+                        if (session.Json)
+                            JsonOutput.Document<IReadOnlyList<Volume>>(session.Terminal, removed);
+                    });
             },
         };
         command.Arguments.Add(names);
@@ -203,17 +198,12 @@ internal static class VolumeCommands
     private static async Task<Volume> AnyAsync(Session session, string text)
     {
         var volumes = await session.Api.ListVolumesAsync(session.Cancelled);
-        try
-        {
+        if (!text.StartsWith(VolumeNames.Prefix, StringComparison.Ordinal))
             return VolumeNames.Resolve(text, volumes);
-        }
-        catch (CliException) when (text.StartsWith(VolumeNames.Prefix, StringComparison.Ordinal))
-        {
-            var snapshots = new List<Volume>();
-            foreach (var volume in volumes)
-                snapshots.AddRange(await session.Api.ListSnapshotsAsync(volume, session.Cancelled));
-            return VolumeNames.Resolve(text, snapshots);
-        }
+        var snapshots = new List<Volume>();
+        foreach (var volume in volumes)
+            snapshots.AddRange(await session.Api.ListSnapshotsAsync(volume, session.Cancelled));
+        return VolumeNames.Resolve(text, volumes, snapshots);
     }
 
     private static void Print(Session session, Volume volume)

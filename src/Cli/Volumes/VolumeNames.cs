@@ -8,12 +8,18 @@ internal static class VolumeNames
 {
     public const string Prefix = "vol_";
 
+    /// <param name="text">What was typed.</param>
+    /// <param name="volumes">Those there are.</param>
+    /// <param name="snapshots">Of volumes, meant by id only: they have the names of what they are of.</param>
     /// <exception cref="CliException">None, or several.</exception>
-    public static Volume Resolve(string text, IReadOnlyList<Volume> volumes)
+    public static Volume Resolve(string text, IReadOnlyList<Volume> volumes, IReadOnlyList<Volume>? snapshots = null)
     {
+        snapshots ??= [];
+        if (snapshots.FirstOrDefault(snapshot => snapshot.Id.Value == text) is { } exact)
+            return exact;
         var found = volumes.Where(volume => volume.Id.Value == text || volume.Name == text || $"{volume.App}/{volume.Name}" == text).ToList();
         if (found.Count == 0 && text.Length > Prefix.Length && text.StartsWith(Prefix, StringComparison.Ordinal))
-            found = [.. volumes.Where(volume => volume.Id.Value.StartsWith(text, StringComparison.Ordinal))];
+            found = [.. volumes.Concat(snapshots).Where(volume => volume.Id.Value.StartsWith(text, StringComparison.Ordinal))];
         return found.Count switch
         {
             1 => found[0],

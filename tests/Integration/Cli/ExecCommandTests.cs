@@ -2,6 +2,7 @@ using System.Net.WebSockets;
 using System.Text;
 using System.Text.Json;
 using Ravel.Contracts.Api;
+using Ravel.Linux.Processes;
 using Ravel.Testing.Cli;
 using Ravel.Testing.Needs;
 
@@ -68,6 +69,47 @@ public sealed class ExecCommandTests : IAsyncLifetime
 
         Assert.Equal((0, "100000\n", ""), (result.ExitCode, result.Output, result.Error));
         Assert.True((await _request.Task).AttachStdin);
+    }
+
+    [Fact]
+    public async Task Whoever_ends_it_by_three_signals_has_his_terminal_back_as_it_was()
+    {
+        Need.Program("script");
+        var pid = Path.Combine(Path.GetTempPath(), $"ravel-exec-{Guid.CreateVersion7():N}");
+        OnExec(async socket =>
+        {
+            // The terminal is raw once what is typed arrives.
+            while ((await ReceiveAsync(socket)).Type != WebSocketMessageType.Binary)
+            {
+            }
+            var process = (await File.ReadAllTextAsync(pid)).Trim();
+            for (var signals = 1; signals < 3; signals++)
+            {
+                await CommandRunner.RunCheckedAsync("kill", ["-TERM", process]);
+                while (!(await ReceiveAsync(socket)).Message.AsSpan().StartsWith("{\"signal\""u8))
+                {
+                }
+            }
+            await CommandRunner.RunCheckedAsync("kill", ["-TERM", process]);
+            await ReceiveAsync(socket);
+        });
+        try
+        {
+            using var process = RavelProcess.StartProgram(
+                "script", _api.Environment, "-qec",
+                $"sh -c 'echo $$ > {pid}; exec \"$0\" \"$@\"' '{RavelProcess.Binary}' exec -it web sh; echo code $?; stty -a", "/dev/null");
+            await process.Input.WriteAsync("x"u8.ToArray());
+            await process.Input.FlushAsync();
+            var result = await process.WaitAsync();
+
+            Assert.Contains("code 143", result.Output, StringComparison.Ordinal);
+            Assert.Matches(@"(?<!-)\bicanon\b", result.Output);
+            Assert.Matches(@"(?<!-)\becho\b", result.Output);
+        }
+        finally
+        {
+            File.Delete(pid);
+        }
     }
 
     [Fact]

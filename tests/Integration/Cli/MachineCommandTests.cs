@@ -43,6 +43,23 @@ public sealed class MachineCommandTests : IAsyncLifetime
         Assert.Equal([Web.Id, Job.Id], machines.Select(machine => machine.Id));
     }
 
+    [Fact]
+    public async Task Followed_events_of_one_millisecond_stay_in_order_and_go_on_behind_the_newest()
+    {
+        MachineEvent Event(string id, string type) => new() { Id = id, Type = type, Status = "started", Source = "ravel", Timestamp = 1_700_000_000_000 };
+        // Newest first, as the server lists them.
+        _api.On($"GET {FakeApi.PathOf(Web)}/events", http => http.Request.Query.ContainsKey("follow")
+            ? http.Response.WriteAsync(JsonSerializer.Serialize(Event("3", "exit"), ApiJson.Default.MachineEvent) + "\n")
+            : FakeApi.WriteAsync(http, (IReadOnlyList<MachineEvent>)[Event("2", "start"), Event("1", "launch")], ApiJson.Default.IReadOnlyListMachineEvent));
+
+        var result = await _api.RavelAsync("events", "-f", "web", "--json");
+
+        Assert.Equal(
+            ["1", "2", "3"],
+            result.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => JsonSerializer.Deserialize(line, ApiJson.Default.MachineEvent)!.Id));
+        Assert.Contains(_api.Requests, request => request.Query.Contains("since=2", StringComparison.Ordinal));
+    }
+
     [Theory]
     [InlineData("", true)]
     [InlineData("1", false)]

@@ -74,6 +74,17 @@ public sealed class RunCommandTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_machine_with_a_terminal_is_not_attached_to_a_pipe()
+    {
+        _api.OnMachines(Running with { Config = Running.Config with { Init = new InitConfig { Stdin = true, Tty = true } } });
+
+        var result = await _api.RavelAsync("attach", "job");
+
+        Assert.Equal(
+            (2, "ravel: attach: standard input is not a terminal; attach from one, or only watch: ravel logs -f job\n"), (result.ExitCode, result.Error));
+    }
+
+    [Fact]
     public async Task The_app_is_made_when_it_is_not_there()
     {
         _api.OnProblem(Create, ProblemCodes.AppNotFound, "There is no app default.");

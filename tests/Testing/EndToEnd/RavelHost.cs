@@ -201,7 +201,7 @@ public sealed class RavelHost : IAsyncDisposable
     private List<string> Environment(string? data)
     {
         // A daemon that is killed leaves its runtime's sockets for debuggers in the temporary directory.
-        List<string> variables = [$"HOME={_scratch}", "NO_COLOR=1", "DOTNET_EnableDiagnostics=0"];
+        List<string> variables = [$"HOME={_scratch}", "NO_COLOR=1"];
         if (data is not null)
             variables.Add($"RAVEL_DATA={data}");
         return variables;
