@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Net.Http.Headers;
-using Ravel.Cli.Errors;
 using Ravel.Cli.Output;
 using Ravel.Cli.Parsing;
 using Ravel.Cli.Shell;

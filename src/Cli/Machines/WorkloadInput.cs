@@ -1,7 +1,6 @@
 using System.Net.WebSockets;
 using System.Runtime.InteropServices;
 using System.Text.Json;
-using Ravel.Cli.Errors;
 using Ravel.Cli.Parsing;
 using Ravel.Cli.Processes;
 using Ravel.Contracts.Api;
