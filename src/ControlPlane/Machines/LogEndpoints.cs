@@ -51,7 +51,10 @@ internal static class LogEndpoints
             Since = since is null ? null : Timestamp.FromDateTimeOffset(since.Value),
             InstanceId = instanceId ?? "",
         };
-        var lines = ReadAsync(nodes.Of(row.NodeId).Client, request, row.ObservedState == MachineStates.Destroyed, http.RequestAborted);
+        var isDestroyed = row.ObservedState == MachineStates.Destroyed;
+        var lines = isDestroyed && nodes.Find(row.NodeId) is null
+            ? AsyncEnumerable.Empty<LogLine>()
+            : ReadAsync(nodes.Of(row.NodeId).Client, request, isDestroyed, http.RequestAborted);
         // Whoever pages through a log reads as slowly as he likes.
         http.Features.GetRequiredFeature<IHttpMinResponseDataRateFeature>().MinDataRate = null;
         await NdjsonStream.WriteAsync(http, lines, ApiJson.Default.LogLine);
@@ -68,7 +71,7 @@ internal static class LogEndpoints
                 if (!await stream.ResponseStream.MoveNext(cancellationToken))
                     yield break;
             }
-            catch (RpcException e) when (isDestroyed && e.StatusCode == StatusCode.NotFound)
+            catch (RpcException e) when (isDestroyed && e.StatusCode is (StatusCode.NotFound or StatusCode.Unavailable))
             {
                 // The node keeps the log of a machine that is gone for a moment only.
                 yield break;
