@@ -23,8 +23,9 @@ namespace Ravel.Daemon;
 /// <c>raveld run</c>: the roles of one host. Agent and server are two web applications, so that the node's RPCs are served
 /// on its Unix socket and nowhere else:
 /// <list type="number">
-/// <item>claim the host slot (one raveld per data directory), and give back those of ravelds that were killed with nothing running;</item>
+/// <item>claim the host slot (one raveld per data directory);</item>
 /// <item>start the agent: it adopts what is running before it accepts work;</item>
+/// <item>give back the slots of ravelds that were killed with nothing running: machines that run do not wait for that;</item>
 /// <item>bring the database up to date, start the server, write <c>client.json</c>;</item>
 /// <item>until SIGTERM or a shutdown over the API; what still runs then runs on, and is adopted by the next raveld.</item>
 /// </list>
@@ -44,7 +45,6 @@ internal static class RunCommand
             Directory.CreateDirectory(options.DataDirectory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
             using var slot = await HostSlot.ClaimAsync(
                 new HostSlotOptions { DataDirectory = options.DataDirectory }, TimeProvider.System, CancellationToken.None);
-            await SweepAsync(slot);
             await ServeAsync(options, slot, stop);
             return 0;
         }
@@ -77,6 +77,7 @@ internal static class RunCommand
         var bootstrap = await server.Services.EnsureBootstrapAsync(CancellationToken.None);
 
         await agent.StartAsync();
+        await SweepAsync(slot);
         await server.StartAsync();
         await ClientFile.WriteAsync(options.DataDirectory, Address(server), bootstrap, server.Services);
         server.Logger.LogInformation("Ravel {Version} serves {Address}", DaemonVersion.Text, Address(server));
