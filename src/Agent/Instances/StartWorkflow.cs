@@ -101,7 +101,7 @@ internal sealed class StartWorkflow
 
     private async Task<StartContext> EnsureDiskAsync(StartContext context, CancellationToken cancellationToken)
     {
-        await _services.Volumes.HoldAsync(context.Machine, VolumesOf(context.Spec));
+        await _services.Volumes.HoldAsync(context.Machine, VolumesOf(context.Spec), cancellationToken);
         if (context.Facts.Memory is not null)
             return context;
         var wanted = new DiskRecord(context.Facts.ImageDigest!, _services.DiskMibOf(context.Spec));
@@ -114,7 +114,7 @@ internal sealed class StartWorkflow
         return context with { Disk = wanted, Facts = context.Facts with { Disk = wanted } };
     }
 
-    public static IEnumerable<VolumeId> VolumesOf(MachineSpec spec) => spec.Mounts.Select(mount => VolumeId.Parse(mount.VolumeId));
+    public static IReadOnlyList<VolumeId> VolumesOf(MachineSpec spec) => [.. spec.Mounts.Select(mount => VolumeId.Parse(mount.VolumeId))];
 
     private async Task<StartContext> AttachAsync(StartContext context, CancellationToken cancellationToken)
     {

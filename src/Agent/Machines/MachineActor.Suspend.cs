@@ -133,7 +133,7 @@ internal sealed partial class MachineActor
     {
         try
         {
-            await _node.Services.Volumes.HoldAsync(Id, StartWorkflow.VolumesOf(instance.Spec));
+            await _node.Services.Volumes.HoldAsync(Id, StartWorkflow.VolumesOf(instance.Spec), _node.Stopping);
         }
         catch (InstanceException e)
         {

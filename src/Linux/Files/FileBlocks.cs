@@ -15,6 +15,26 @@ public static partial class FileBlocks
     private const uint RenameExchange = 2;
     private const int InvalidArgument = 22;
     private const int NoSuchCall = 38;
+    private const int NoSuchEntry = 2;
+    private const int NotADirectory = 20;
+    private const int NoFollow = 0x100;
+    private const uint StatxSize = 0x200;
+    private const uint StatxBlocks = 0x400;
+
+    /// <summary>The unit of stx_blocks, whatever the file system's own is.</summary>
+    private const int StatBlock = 512;
+
+    /// <summary>A file's length, and what it takes of the disk, in bytes (statx(2)). Null when it is not there.</summary>
+    /// <exception cref="IOException">It cannot be looked at.</exception>
+    public static FileUsage? UsageOf(string path)
+    {
+        if (Statx(CurrentDirectory, path, NoFollow, StatxSize | StatxBlocks, out var status) == 0)
+            return new FileUsage((long)status.Size, (long)status.Blocks * StatBlock);
+        var error = Marshal.GetLastPInvokeError();
+        return error is NoSuchEntry or NotADirectory
+            ? null
+            : throw new IOException($"{path} could not be looked at: {Marshal.GetPInvokeErrorMessage(error)}", error);
+    }
 
     /// <summary>
     /// Gives the space of a range back to the file system; it reads as zeros from then on (fallocate(2)).
@@ -52,6 +72,9 @@ public static partial class FileBlocks
             : throw new IOException($"{left} and {right} could not change places: {Marshal.GetPInvokeErrorMessage(error)}", error);
     }
 
+    [LibraryImport("libc", EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Statx(int directory, string path, int flags, uint mask, out StatxBuffer status);
+
     [LibraryImport("libc", EntryPoint = "renameat2", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int RenameAt2(int leftDirectory, string left, int rightDirectory, string right, uint flags);
 
@@ -66,4 +89,19 @@ public static partial class FileBlocks
 
     [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
     private static partial int Fsync(SafeFileHandle file);
+
+    /// <summary>struct statx of linux/stat.h, which has one layout on every architecture.</summary>
+    [StructLayout(LayoutKind.Explicit, Size = 256)]
+    private struct StatxBuffer
+    {
+        [FieldOffset(40)]
+        public ulong Size;
+
+        [FieldOffset(48)]
+        public ulong Blocks;
+    }
 }
+
+/// <param name="Length">Its last byte and all before.</param>
+/// <param name="Allocated">Of the disk; holes take nothing.</param>
+public readonly record struct FileUsage(long Length, long Allocated);

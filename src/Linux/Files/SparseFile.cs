@@ -58,20 +58,6 @@ public static partial class SparseFile
         return isCloned;
     }
 
-    /// <summary>Bytes of a file that are no holes.</summary>
-    public static long DataBytes(string path)
-    {
-        using var file = File.OpenHandle(path, share: FileShare.ReadWrite);
-        long sum = 0, end = 0;
-        while (TrySeek(file, end, SeekData, out var begin))
-        {
-            if (!TrySeek(file, begin, SeekHole, out end))
-                end = RandomAccess.GetLength(file);
-            sum += end - begin;
-        }
-        return sum;
-    }
-
     private static bool TrySeek(SafeFileHandle file, long offset, int whence, out long position)
     {
         position = Seek(file, offset, whence);

@@ -13,6 +13,8 @@ public sealed class VolumeStoreTests : IDisposable
     private readonly VolumeId _volume = VolumeId.New();
     private readonly MachineId _machine = MachineId.New();
 
+    private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
+
     public VolumeStoreTests() => Need.Program("mkfs.ext4");
 
     public void Dispose() => Directory.Delete(_directory, recursive: true);
@@ -40,16 +42,16 @@ public sealed class VolumeStoreTests : IDisposable
     {
         var (store, ledger) = Open();
         await store.PutAsync(_volume, 16, null);
-        await store.HoldAsync(_machine, [_volume]);
-        await store.HoldAsync(_machine, [_volume]);
-        Assert.Equal("volume-in-use", (await Assert.ThrowsAsync<InstanceException>(() => store.HoldAsync(MachineId.New(), [_volume]))).Code);
+        await store.HoldAsync(_machine, [_volume], Cancellation);
+        await store.HoldAsync(_machine, [_volume], Cancellation);
+        Assert.Equal("volume-in-use", (await Assert.ThrowsAsync<InstanceException>(() => store.HoldAsync(MachineId.New(), [_volume], Cancellation))).Code);
         Assert.Equal("volume-in-use", (await Assert.ThrowsAsync<InstanceException>(() => store.RemoveAsync(_volume))).Code);
         store.Release(_machine);
         await store.RemoveAsync(_volume);
         await store.RemoveAsync(_volume);
         Assert.Empty(Directory.EnumerateFileSystemEntries(_directory));
         Assert.Equal(default, ledger.Allocated(DateTimeOffset.UnixEpoch));
-        Assert.Equal("volume-not-found", (await Assert.ThrowsAsync<InstanceException>(() => store.HoldAsync(_machine, [_volume]))).Code);
+        Assert.Equal("volume-not-found", (await Assert.ThrowsAsync<InstanceException>(() => store.HoldAsync(_machine, [_volume], Cancellation))).Code);
     }
 
     [Fact]
@@ -80,6 +82,50 @@ public sealed class VolumeStoreTests : IDisposable
         Assert.Equal(default, ledger.Allocated(DateTimeOffset.UnixEpoch));
         await store.PutAsync(_volume, 16, null);
         Assert.Single(store.List());
+    }
+
+    [Fact]
+    public async Task A_copy_that_takes_long_keeps_nobody_from_another_volume()
+    {
+        var (store, _) = Open();
+        await store.PutAsync(_volume, 16, null);
+        // Who reads from a pipe waits for somebody to write to it.
+        var source = VolumeId.New();
+        await CommandRunner.RunCheckedAsync("mkfifo", [store.PathOf(source)]);
+        var copying = store.PutAsync(VolumeId.New(), 32, source);
+
+        await store.HoldAsync(_machine, [_volume], Cancellation);
+        await store.PutAsync(VolumeId.New(), 16, null);
+        Assert.Equal(_machine, store.List().Single(v => v.Id == _volume).Holder);
+        using var impatience = new CancellationTokenSource(TimeSpan.FromMilliseconds(50));
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => store.HoldAsync(MachineId.New(), [source], impatience.Token));
+        Assert.False(copying.IsCompleted);
+
+        using (var pipe = File.Open(store.PathOf(source), FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
+            await Assert.ThrowsAnyAsync<Exception>(() => copying);
+        // What is left of the copy is nothing, and the source is anybody's again.
+        Assert.Equal(3, store.List().Count);
+        await store.HoldAsync(MachineId.New(), [source], Cancellation);
+    }
+
+    [Fact]
+    public async Task Volumes_can_be_listed_while_they_come_and_go()
+    {
+        var (store, ledger) = Open();
+        await store.PutAsync(_volume, 16, null);
+        var coming = Task.Run(async () =>
+        {
+            for (var i = 0; i < 20; i++)
+            {
+                var volume = VolumeId.New();
+                await store.PutAsync(volume, 16, null);
+                await store.RemoveAsync(volume);
+            }
+        });
+        while (!coming.IsCompleted)
+            Assert.Contains(store.List(), v => v.Id == _volume);
+        await coming;
+        Assert.Equal(16, ledger.Allocated(DateTimeOffset.UnixEpoch).DiskMib);
     }
 
     private (VolumeStore Store, CapacityLedger Ledger) Open()
