@@ -20,7 +20,7 @@ internal static class AgentBenchmark
     {
         if (arguments.Count > 0)
             throw new BenchUsageException("it takes no arguments");
-        await using var host = new AgentFixture { Capacity = new CapacityOptions { CpuOvercommit = 10_000, ReservedMemoryMib = -1_000_000_000 } };
+        await using var host = new AgentFixture { Capacity = new CapacityOptions { CpuOvercommit = 10_000, ReservedMemoryMib = -1_000_000_000, DiskOvercommit = 10_000 } };
         await host.StartAsync();
 
         var latencies = new List<double>();

@@ -11,6 +11,9 @@ namespace Ravel.Agent;
 /// <summary>Configuration of the agent role.</summary>
 public sealed record AgentOptions
 {
+    // A specification has up to 2 MiB; the machine's, the instance's, and the server's.
+    private const long RowsMib = 6;
+
     /// <summary>Keeps journal, disks and logs in <c>agent/</c> below it.</summary>
     public required string DataDirectory { get; init; }
 
@@ -48,6 +51,12 @@ public sealed record AgentOptions
 
     /// <summary>Where the host's kernel tells which boot this is; another file only in tests.</summary>
     public string BootIdFile { get; init; } = "/proc/sys/kernel/random/boot_id";
+
+    /// <summary>
+    /// What a machine takes of the disk at most, in MiB, beside its disk: its log, a file of which is begun before the oldest goes, and its
+    /// rows in journal and database.
+    /// </summary>
+    internal long BesidesDiskMib => (((Logs.SegmentBytes * Logs.MaxSegments) + (1 << 20) - 1) >> 20) + RowsMib;
 
     internal string AgentDirectory => Path.Combine(DataDirectory, "agent");
 

@@ -19,6 +19,9 @@ namespace Ravel.Agent;
 /// <summary>The agent role of a process: takes its node over when it starts, and lets go of it, running as it is, when it stops.</summary>
 internal sealed class NodeAgent : IHostedService, IAsyncDisposable
 {
+    /// <summary>Of what machines are promised room for.</summary>
+    private static readonly string[] OwnedDirectories = ["disks", "volumes", "memory", "logs"];
+
     private readonly AgentOptions _options;
     private readonly TimeProvider _time;
     private readonly ILogger<NodeAgent> _logger;
@@ -75,6 +78,9 @@ internal sealed class NodeAgent : IHostedService, IAsyncDisposable
 
     public NodeMachines Machines => _machines ?? throw NotStarted();
 
+    /// <summary>What of the disk is neither taken nor promised to a machine, in bytes; images, archives and templates may take that and no more.</summary>
+    public Func<long> LeftBytes { get; private set; } = () => throw NotStarted();
+
     public string NodeId => (_journal ?? throw NotStarted()).NodeId;
 
     public IVmmDriver Driver => _driver;
@@ -87,15 +93,20 @@ internal sealed class NodeAgent : IHostedService, IAsyncDisposable
     {
         Directory.CreateDirectory(_options.AgentDirectory);
         _journal = AgentJournal.Open(Path.Combine(_options.AgentDirectory, "journal.db"), _faults);
+        var room = new DiskRoom(
+            _options.DataDirectory,
+            [.. OwnedDirectories.Select(name => Path.Combine(_options.AgentDirectory, name))],
+            _options.Capacity,
+            _time);
+        var ledger = new CapacityLedger(HostCapacity.Read(_options.Capacity), room.TotalMib);
+        LeftBytes = () => room.LeftMib(ledger.Allocated(_time.GetUtcNow()).DiskMib) << 20;
+        _images.KeepWithin(LeftBytes);
         _logs = new LogStore(Path.Combine(_options.AgentDirectory, "logs"), _options.Logs, _time);
         var disks = new DiskStore(Path.Combine(_options.AgentDirectory, "disks"));
         var templates = new TemplateStore(Path.Combine(_options.AgentDirectory, "templates"), _options.WarmStarts.MaxTemplates, _time);
         _warmStarts = new WarmStarter(
-            _driver, templates, _options.WarmStarts, Path.Combine(_options.RunDirectory, "template"), _options.Cgroup, _time, _logger);
-        var volumeDirectory = Path.Combine(_options.AgentDirectory, "volumes");
-        var promised = _journal.Contents.Machines.Sum(machine => machine.Held().DiskMib) + VolumeStore.PromisedMib(volumeDirectory);
-        var ledger = new CapacityLedger(HostCapacity.Read(_options.DataDirectory, promised, _options.Capacity));
-        _volumes = new VolumeStore(volumeDirectory, ledger, _time);
+            _driver, templates, _options.WarmStarts, Path.Combine(_options.RunDirectory, "template"), _options.Cgroup, LeftBytes, _time, _logger);
+        _volumes = new VolumeStore(Path.Combine(_options.AgentDirectory, "volumes"), ledger, _time);
         var services = _services = new InstanceServices(_options, _driver, _images, _network, disks, _volumes, _logs, _warmStarts, _time, _logger);
         _machines = new NodeMachines(services, _journal, ledger);
         _images.KeepFor(() => _machines.Records.Select(record => record.ImageDigest).OfType<string>().ToHashSet(StringComparer.Ordinal));

@@ -207,6 +207,12 @@ internal sealed partial class NodeService
                 throw new InstanceException(
                     ProblemCodes.PayloadTooLarge, $"The archive is larger than the {_agent.Options.MaxImportBytes} bytes this node takes.");
             }
+            if (_agent.LeftBytes() is var left && left < chunks.Current.Data.Length)
+            {
+                throw new InstanceException(
+                    ProblemCodes.DiskFull,
+                    $"There is no room for the archive: {Math.Max(0, left) >> 20} MiB of the disk are neither taken nor promised to machines; remove images or volumes that nobody needs.");
+            }
             await file.WriteAsync(chunks.Current.Data.Memory, cancellationToken);
         }
         return (reference, choice);

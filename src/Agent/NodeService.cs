@@ -55,7 +55,11 @@ internal sealed partial class NodeService : Node.NodeBase
         var reservation = await _agent.Machines.ReserveAsync(
             machine,
             request.Generation,
-            new NodeShare((int)resources.Cpus, (long)resources.MemoryMib, (long)resources.DiskMib, 1),
+            new NodeShare(
+                (int)resources.Cpus,
+                (long)resources.MemoryMib,
+                (resources.DiskMib == 0 ? _agent.Options.DefaultDiskMib : (long)resources.DiskMib) + _agent.Options.BesidesDiskMib,
+                1),
             ttl);
         return new Reservation { ReservationId = reservation.Id, ExpiresAt = Timestamp.FromDateTimeOffset(reservation.ExpiresAt) };
     });

@@ -126,7 +126,12 @@ internal static class RunCommand
             .AddAgent(AgentOptions.For(slot, options.DataDirectory, kernels) with
             {
                 WarmStarts = new WarmStartOptions { IsEnabled = options.WarmStart },
-                Capacity = options.CpuOvercommit is { } factor ? new CapacityOptions { CpuOvercommit = factor } : new CapacityOptions(),
+                Capacity = new CapacityOptions
+                {
+                    CpuOvercommit = options.CpuOvercommit ?? CapacityOptions.DefaultCpuOvercommit,
+                    ReservedDiskMib = options.DiskReserve >> 20,
+                    DiskOvercommit = options.DiskOvercommit,
+                },
             });
         var app = builder.Build();
         app.MapAgent();

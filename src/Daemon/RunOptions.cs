@@ -25,6 +25,12 @@ internal sealed record RunOptions
     /// <summary>Bytes that the images' root file systems may take together; 0 = without limit, null = half of the disk.</summary>
     public long? ImageLimit { get; init; }
 
+    /// <summary>Bytes of the disk kept free for journal and database; null = 1 GiB, but no more than a twentieth of it.</summary>
+    public long? DiskReserve { get; init; }
+
+    /// <summary>Bytes promised per byte of disk there is, at least 1.</summary>
+    public double DiskOvercommit { get; init; } = 1;
+
     /// <summary>Settings of registries; null: the default file, if it is there.</summary>
     public string? RegistriesFile { get; init; }
 
@@ -48,8 +54,8 @@ internal sealed record RunOptions
         for (var i = 0; i < args.Count; i++)
         {
             var (name, value) = args[i].Split('=', 2) is [var left, var right] ? (left, right) : (args[i], null);
-            if (name is not ("--data" or "--listen" or "--vmm" or "--kernel" or "--init" or "--image-limit" or "--registries" or "--warm-start" or "--database"
-                or "--cpu-overcommit"))
+            if (name is not ("--data" or "--listen" or "--vmm" or "--kernel" or "--init" or "--image-limit" or "--disk-reserve" or "--disk-overcommit"
+                or "--registries" or "--warm-start" or "--database" or "--cpu-overcommit"))
             {
                 error = $"raveld run: '{args[i]}' is not an option; see raveld --help";
                 return false;
@@ -75,6 +81,22 @@ internal sealed record RunOptions
         if (!string.IsNullOrEmpty(limit) && (imageLimit = ParseSize(limit)) is null)
         {
             error = $"raveld run: --image-limit {limit} is not a size; write bytes, or a number with M, G or T, such as 50G; 0 for no limit";
+            return false;
+        }
+
+        long? diskReserve = null;
+        var reserve = values.GetValueOrDefault("--disk-reserve") ?? environment("RAVEL_DISK_RESERVE");
+        if (!string.IsNullOrEmpty(reserve) && (diskReserve = ParseSize(reserve)) is null)
+        {
+            error = $"raveld run: --disk-reserve {reserve} is not a size; write bytes, or a number with M, G or T, such as 2G";
+            return false;
+        }
+
+        double? diskOvercommit = null;
+        var disks = values.GetValueOrDefault("--disk-overcommit") ?? environment("RAVEL_DISK_OVERCOMMIT");
+        if (!string.IsNullOrEmpty(disks) && (diskOvercommit = ParseFactor(disks)) is null)
+        {
+            error = $"raveld run: --disk-overcommit {disks} is not a number from 1 to 1000";
             return false;
         }
 
@@ -107,6 +129,8 @@ internal sealed record RunOptions
             Database = database,
             WarmStart = warmStart != "off",
             ImageLimit = imageLimit,
+            DiskReserve = diskReserve,
+            DiskOvercommit = diskOvercommit ?? 1,
             DataDirectory = Path.GetFullPath(values.GetValueOrDefault("--data") ?? environment("RAVEL_DATA") ?? "/var/lib/ravel"),
             Listen = listen,
             Vmm = values.GetValueOrDefault("--vmm") ?? environment("RAVEL_VMM") ?? "qemu",

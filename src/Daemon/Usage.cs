@@ -25,6 +25,8 @@ internal static class Usage
           --init FILE            ravel-init (default: next to raveld)
           --image-limit SIZE     of all images together, e.g. 50G, 0 for none (default half of the disk; environment RAVEL_IMAGE_LIMIT);
                                  above it those go that were not used for longest
+          --disk-reserve SIZE    of the disk that machines and images never get (default 1G, at most 5 %; environment RAVEL_DISK_RESERVE)
+          --disk-overcommit N    promise N times the disk there is (default 1: nobody can fill it; environment RAVEL_DISK_OVERCOMMIT)
           --registries FILE      mirrors, authorities and credentials of registries
                                  (default /etc/ravel/registries.json, if there; environment RAVEL_REGISTRIES)
           --warm-start on|off    begin machines as copies of a guest that was booted once (default on; environment RAVEL_WARM_START)

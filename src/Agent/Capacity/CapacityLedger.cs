@@ -13,9 +13,18 @@ internal sealed class CapacityLedger
     private readonly Dictionary<string, CapacityReservation> _reservations = [];
     private readonly Dictionary<VolumeId, long> _volumes = [];
 
-    public CapacityLedger(NodeShare total) => Total = total;
+    private readonly NodeShare _total;
+    private readonly Func<long>? _diskMib;
 
-    public NodeShare Total { get; }
+    /// <param name="total">What there is.</param>
+    /// <param name="diskMib">The disk there is, asked at every decision, where it changes; null: as in <paramref name="total"/>.</param>
+    public CapacityLedger(NodeShare total, Func<long>? diskMib = null)
+    {
+        _total = total;
+        _diskMib = diskMib;
+    }
+
+    public NodeShare Total => _diskMib is null ? _total : _total with { DiskMib = _diskMib() };
 
     public NodeShare Allocated(DateTimeOffset now)
     {
@@ -40,10 +49,11 @@ internal sealed class CapacityLedger
     /// <summary>Gives a volume this room instead of what it has, if it fits.</summary>
     public bool TryHold(VolumeId volume, long mib, DateTimeOffset now, out string shortage)
     {
+        var total = Total;
         lock (_lock)
         {
             var more = mib - _volumes.GetValueOrDefault(volume);
-            shortage = more <= 0 ? "" : Shortage(new NodeShare(0, 0, more, 0), Total - Sum(now, null, null));
+            shortage = more <= 0 ? "" : Shortage(new NodeShare(0, 0, more, 0), total - Sum(now, null, null));
             if (shortage.Length > 0)
                 return false;
             _volumes[volume] = mib;
@@ -71,14 +81,19 @@ internal sealed class CapacityLedger
     /// <param name="shortage">What is missing, for people.</param>
     public bool TryHold(MachineId machine, NodeShare share, string? reservation, DateTimeOffset now, out string shortage)
     {
+        var total = Total;
         lock (_lock)
         {
             shortage = "";
             var before = _held.GetValueOrDefault(machine);
-            var grows = share.Cpus > before.Cpus || share.MemoryMib > before.MemoryMib || share.DiskMib > before.DiskMib
-                || share.Machines > before.Machines;
-            if (grows)
-                shortage = Shortage(share, Total - Sum(now, machine, reservation));
+            // Only what grows needs room: what a machine has it keeps, also where too much was promised.
+            var grown = new NodeShare(
+                share.Cpus > before.Cpus ? share.Cpus : 0,
+                share.MemoryMib > before.MemoryMib ? share.MemoryMib : 0,
+                share.DiskMib > before.DiskMib ? share.DiskMib : 0,
+                share.Machines > before.Machines ? share.Machines : 0);
+            if (grown != default)
+                shortage = Shortage(grown, total - Sum(now, machine, reservation));
             if (shortage.Length > 0)
                 return false;
             _held[machine] = share;
@@ -88,10 +103,13 @@ internal sealed class CapacityLedger
 
     public bool TryReserve(CapacityReservation reservation, DateTimeOffset now, out string shortage)
     {
+        var total = Total;
         lock (_lock)
         {
-            // Asking again for the same machine replaces what was reserved for it.
-            shortage = Shortage(reservation.Share, Total - Sum(now, reservation.Machine, null));
+            // Asking again for the same machine replaces what was reserved for it; and what it has already it need not find again.
+            var before = _held.GetValueOrDefault(reservation.Machine);
+            var grown = reservation.Share with { DiskMib = reservation.Share.DiskMib > before.DiskMib ? reservation.Share.DiskMib : 0 };
+            shortage = Shortage(grown, total - Sum(now, reservation.Machine, null));
             if (shortage.Length > 0)
                 return false;
             _reservations.Add(reservation.Id, reservation);
@@ -132,8 +150,11 @@ internal sealed class CapacityLedger
         }
         foreach (var reservation in _reservations.Values)
         {
-            if (reservation.ExpiresAt > now && reservation.Id != exceptReservation && reservation.Machine != exceptMachine)
-                sum += reservation.Share;
+            if (reservation.ExpiresAt <= now || reservation.Id == exceptReservation || reservation.Machine == exceptMachine)
+                continue;
+            // It is for the machine as it will be, not beside what it has.
+            var held = _held.GetValueOrDefault(reservation.Machine);
+            sum += NodeShare.Max(reservation.Share, held) - held;
         }
         return sum;
     }
@@ -145,7 +166,7 @@ internal sealed class CapacityLedger
         if (wanted.MemoryMib > room.MemoryMib)
             return $"{wanted.MemoryMib} MiB of memory are wanted, {Math.Max(0, room.MemoryMib)} are free";
         if (wanted.DiskMib > room.DiskMib)
-            return $"{wanted.DiskMib} MiB of disk are wanted, {Math.Max(0, room.DiskMib)} are free";
+            return $"{wanted.DiskMib} MiB of disk are wanted, {Math.Max(0, room.DiskMib)} are not promised to others";
         return wanted.Machines > room.Machines ? "every slot for a machine is taken" : "";
     }
 }

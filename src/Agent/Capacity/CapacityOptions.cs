@@ -3,8 +3,10 @@ namespace Ravel.Agent.Capacity;
 /// <summary>How much of the host machines may be promised.</summary>
 public sealed record CapacityOptions
 {
+    public const double DefaultCpuOvercommit = 8;
+
     /// <summary>Virtual CPUs per CPU of the host; workloads rarely use all of theirs at once.</summary>
-    public double CpuOvercommit { get; init; } = 8;
+    public double CpuOvercommit { get; init; } = DefaultCpuOvercommit;
 
     /// <summary>MiB of memory left to the host itself.</summary>
     public long ReservedMemoryMib { get; init; } = 512;
@@ -13,7 +15,11 @@ public sealed record CapacityOptions
     public int MaxMachines { get; init; } = 4096;
 
     /// <summary>
-    /// MiB of writable disks promised per MiB free when the agent starts; disks are sparse and rarely full.
+    /// MiB promised per MiB of disk there is. At 1 whoever was promised room finds it, whatever the others do; above it disks that are rarely full
+    /// share what there is, and a host that is full stops those that write. At least 1.
     /// </summary>
-    public double DiskOvercommit { get; init; } = 4;
+    public double DiskOvercommit { get; init; } = 1;
+
+    /// <summary>MiB of disk kept free for journal and database; null: 1 GiB, but no more than a twentieth of the disk.</summary>
+    public long? ReservedDiskMib { get; init; }
 }

@@ -5,18 +5,13 @@ namespace Ravel.Agent.Capacity;
 /// <summary>What the host has, by its kernel's account.</summary>
 internal static class HostCapacity
 {
-    /// <param name="dataDirectory">Where disks lie.</param>
-    /// <param name="usedDiskMib">Promised already to machines that are here.</param>
+    /// <summary>All but the disk, which is looked at whenever it is asked for (<see cref="DiskRoom"/>).</summary>
     /// <param name="options">How much of it may be promised.</param>
-    public static NodeShare Read(string dataDirectory, long usedDiskMib, CapacityOptions options)
-    {
-        var free = new DriveInfo(dataDirectory).AvailableFreeSpace / (1024 * 1024);
-        return new NodeShare(
-            (int)(Environment.ProcessorCount * options.CpuOvercommit),
-            Math.Max(0, TotalMemoryMib(File.ReadLines("/proc/meminfo")) - options.ReservedMemoryMib),
-            (long)(free * options.DiskOvercommit) + usedDiskMib,
-            options.MaxMachines);
-    }
+    public static NodeShare Read(CapacityOptions options) => new(
+        (int)(Environment.ProcessorCount * options.CpuOvercommit),
+        Math.Max(0, TotalMemoryMib(File.ReadLines("/proc/meminfo")) - options.ReservedMemoryMib),
+        0,
+        options.MaxMachines);
 
     /// <summary>MemTotal of /proc/meminfo (proc(5)), which is in KiB.</summary>
     internal static long TotalMemoryMib(IEnumerable<string> lines)

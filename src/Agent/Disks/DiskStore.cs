@@ -47,18 +47,7 @@ internal sealed class DiskStore
     public bool Exists(MachineId machine) => File.Exists(PathOf(machine));
 
     /// <summary>What a machine's disk takes of the node's; 0 for one that is not there.</summary>
-    public long UsedBytes(MachineId machine)
-    {
-        try
-        {
-            return File.Exists(PathOf(machine)) ? SparseFile.DataBytes(PathOf(machine)) : 0;
-        }
-        catch (IOException)
-        {
-            // Removed in between.
-            return 0;
-        }
-    }
+    public long UsedBytes(MachineId machine) => FileBlocks.UsageOf(PathOf(machine))?.Allocated ?? 0;
 
     public void Remove(MachineId machine)
     {

@@ -45,11 +45,6 @@ internal sealed class VolumeStore
         }
     }
 
-    /// <summary>The sizes of all volumes in a directory, in MiB.</summary>
-    public static long PromisedMib(string directory) => !Directory.Exists(directory)
-        ? 0
-        : Directory.EnumerateFiles(directory, "*" + Suffix).Sum(path => new FileInfo(path).Length) / Mebibyte;
-
     public string PathOf(VolumeId volume) => Path.Combine(_directory, volume.Value + Suffix);
 
     /// <summary>Those that are there, each as it is at the moment it is looked at.</summary>

@@ -62,6 +62,9 @@ internal sealed record MachineRecord
     /// <summary>The current instance, or the last one; null before the first.</summary>
     public InstanceRecord? Instance { get; init; }
 
+    /// <summary>What saved memory takes beside the guest's own: devices, and the VMM's tables.</summary>
+    public const long SavedDevicesMib = 16;
+
     public InstanceState? State => Instance?.State;
 
     /// <summary>The image whose root file system it has, also at rest: its disk fits no other.</summary>
@@ -70,12 +73,13 @@ internal sealed record MachineRecord
         : Disk?.ImageDigest;
 
     /// <summary>What this machine takes from the node in its present state.</summary>
-    public NodeShare Held()
+    /// <param name="besidesMib">What every machine takes of the disk beside its own one (<see cref="AgentOptions.BesidesDiskMib"/>).</param>
+    public NodeShare Held(long besidesMib)
     {
-        var share = new NodeShare(0, 0, (long)Math.Max(Spec.DiskMib, (ulong)(Disk?.Mib ?? 0)), 1);
+        var share = new NodeShare(0, 0, (long)Math.Max(Spec.DiskMib, (ulong)(Disk?.Mib ?? 0)) + besidesMib, 1);
         // Its memory has room on the disk before it is written there.
         if (Instance is { State: InstanceState.Suspending } or { Facts.Memory: not null })
-            share = share with { DiskMib = share.DiskMib + (long)Instance.Spec.MemoryMib };
+            share = share with { DiskMib = share.DiskMib + (long)Instance.Spec.MemoryMib + SavedDevicesMib };
         if (Instance is { State: not (InstanceState.Ended or InstanceState.Destroying or InstanceState.Suspended) } instance)
             share = share with { Cpus = (int)instance.Spec.Cpus, MemoryMib = (long)instance.Spec.MemoryMib };
         // A replacement has its room before the instance it replaces is asked to go.

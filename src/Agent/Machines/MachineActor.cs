@@ -21,6 +21,7 @@ internal sealed partial class MachineActor : IGuestObserver, IAsyncDisposable
 
     private readonly NodeContext _node;
     private volatile MachineRecord? _record;
+    private volatile bool _waitsForJournal;
 
     public MachineActor(MachineId id, MachineRecord? record, NodeContext node)
     {
@@ -34,6 +35,9 @@ internal sealed partial class MachineActor : IGuestObserver, IAsyncDisposable
 
     /// <summary>The committed record; null before the machine is known and after it is forgotten.</summary>
     public MachineRecord? Record => _record;
+
+    /// <summary>Something happened that could not be written down yet; everything else waits behind it.</summary>
+    public bool WaitsForJournal => _waitsForJournal;
 
     /// <summary>Nothing of an instance is held or under way.</summary>
     public bool IsAtRest => _record?.State is null or InstanceState.Ended or InstanceState.Suspended;
@@ -144,7 +148,7 @@ internal sealed partial class MachineActor : IGuestObserver, IAsyncDisposable
     {
         if (next is null)
             return;
-        var share = next.Held();
+        var share = next.Held(_node.Services.Options.BesidesDiskMib);
         if (put is null)
             _node.Ledger.Set(Id, share);
         else if (!_node.Ledger.TryHold(Id, share, put.Reservation, now, out var shortage))
@@ -156,7 +160,7 @@ internal sealed partial class MachineActor : IGuestObserver, IAsyncDisposable
         if (record is null)
             _node.Ledger.Remove(Id);
         else
-            _node.Ledger.Set(Id, record.Held());
+            _node.Ledger.Set(Id, record.Held(_node.Services.Options.BesidesDiskMib));
     }
 
     private async Task CommitAsync(JournalChange change, bool isRetried)
@@ -166,10 +170,12 @@ internal sealed partial class MachineActor : IGuestObserver, IAsyncDisposable
             try
             {
                 await _node.Journal.CommitAsync(change);
+                _waitsForJournal = false;
                 return;
             }
             catch (JournalException e) when (isRetried)
             {
+                _waitsForJournal = true;
                 // What happened has happened: it waits until it can be written down (a disk that is full, mostly).
                 _node.Services.Logger.LogError("Machine {Machine} waits for its journal: {Reason}", Id, e.Message);
                 await Task.Delay(CommitRetry, _node.Services.Time, _node.Stopping);

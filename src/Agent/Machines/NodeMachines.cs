@@ -55,7 +55,7 @@ internal sealed class NodeMachines : IAsyncDisposable
         foreach (var record in journal.Contents.Machines)
         {
             _actors.TryAdd(record.Id, new MachineActor(record.Id, record, _context));
-            ledger.Set(record.Id, record.Held());
+            ledger.Set(record.Id, record.Held(services.Options.BesidesDiskMib));
         }
         foreach (var reservation in journal.Contents.Reservations)
             ledger.Restore(reservation);
@@ -94,7 +94,25 @@ internal sealed class NodeMachines : IAsyncDisposable
                 if (actor.Record == found)
                     await actor.ResumeAsync();
             })));
-        await Task.WhenAll(_actors.Values.Select(actor => actor.PostAsync(new InstanceEvent.NodeStarted())));
+        // Each in its turn: one that has something to write down waits for a disk that is full, and the others do not wait for it.
+        foreach (var actor in _actors.Values)
+            _ = TellStartedAsync(actor);
+    }
+
+    private async Task TellStartedAsync(MachineActor actor)
+    {
+        try
+        {
+            await actor.PostAsync(new InstanceEvent.NodeStarted());
+        }
+        catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException && _stopping.IsCancellationRequested)
+        {
+            // The next agent says it again.
+        }
+        catch (Exception e)
+        {
+            _services.Logger.LogError(e, "Machine {Machine} could not be told that its node is up", actor.Id);
+        }
     }
 
     /// <summary>Accepts what a machine shall be; durable when it returns.</summary>
@@ -104,6 +122,8 @@ internal sealed class NodeMachines : IAsyncDisposable
     {
         if (_isGoingDown)
             throw new InstanceException(ProblemCodes.NodeUnavailable, "The node is going down; try again when it is up.");
+        if (Find(put.Machine) is { WaitsForJournal: true })
+            throw new InstanceException(ProblemCodes.DiskFull, $"What happened to machine {put.Machine} can't be written down: free some space on the node's disk.");
         return _mailboxes.RunAsync(put.Machine, _ => PutInTurnAsync(put, reservation));
     }
 

@@ -23,6 +23,7 @@ internal sealed class WarmStarter : IAsyncDisposable
     private readonly WarmStartOptions _options;
     private readonly string _runDirectory;
     private readonly string _cgroup;
+    private readonly Func<long> _leftBytes;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private readonly CancellationTokenSource _stopping = new();
@@ -37,10 +38,18 @@ internal sealed class WarmStarter : IAsyncDisposable
     /// <param name="options">Limits.</param>
     /// <param name="runDirectory">Of the VM that is booted for a template.</param>
     /// <param name="cgroup">The agent's, below Ravel's own.</param>
+    /// <param name="leftBytes">What of the disk a template may take.</param>
     /// <param name="time">The clock.</param>
     /// <param name="logger">For the operator.</param>
     public WarmStarter(
-        IVmmDriver driver, TemplateStore store, WarmStartOptions options, string runDirectory, string cgroup, TimeProvider time, ILogger logger)
+        IVmmDriver driver,
+        TemplateStore store,
+        WarmStartOptions options,
+        string runDirectory,
+        string cgroup,
+        Func<long> leftBytes,
+        TimeProvider time,
+        ILogger logger)
     {
         _driver = driver;
         _templates = options.IsEnabled ? driver as IVmTemplates : null;
@@ -48,6 +57,7 @@ internal sealed class WarmStarter : IAsyncDisposable
         _options = options;
         _runDirectory = runDirectory;
         _cgroup = cgroup;
+        _leftBytes = leftBytes;
         _time = time;
         _logger = logger;
     }
@@ -143,7 +153,7 @@ internal sealed class WarmStarter : IAsyncDisposable
         try
         {
             var key = await templates.KeyOfAsync(spec, _stopping.Token);
-            if (!_store.Has(key) && MayMake(key))
+            if (!_store.Has(key) && HasRoom(spec) && MayMake(key))
                 await MakeAsync(templates, spec, key);
         }
         catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException && _stopping.IsCancellationRequested)
@@ -186,6 +196,9 @@ internal sealed class WarmStarter : IAsyncDisposable
             await PurgeAsync(CancellationToken.None);
         }
     }
+
+    /// <summary>Templates make starts quicker; they are no reason to have less room for machines.</summary>
+    private bool HasRoom(VmSpec spec) => _leftBytes() >= (long)spec.MemoryMib << 20;
 
     /// <summary>Not again at once what has just failed; and who asks for ever other sizes does not keep the host busy with them.</summary>
     private bool MayMake(string key)

@@ -33,6 +33,7 @@ internal abstract class Database
     /// Runs <paramref name="write"/> in a transaction, saves what it changed and commits. When the rows moved under it (a stale
     /// version, a unique key that was just taken) it runs again on fresh rows: it must have no effect but on its context.
     /// </summary>
+    /// <exception cref="ProblemException"><c>disk-full</c>.</exception>
     public async Task<T> WriteAsync<T>(Func<ServerDbContext, Task<T>> write, CancellationToken cancellationToken)
     {
         for (var attempt = 1; ; attempt++)
@@ -47,6 +48,10 @@ internal abstract class Database
                 // From here on the outcome is the database's: a caller that went away must not leave it half known.
                 await transaction.CommitAsync(CancellationToken.None);
                 return result;
+            }
+            catch (Exception e) when (IsFull(e))
+            {
+                throw new ProblemException(ProblemCodes.DiskFull, "The disk that holds the server's database is full, and nothing was changed: free some space.");
             }
             catch (Exception e) when (IsAway(e))
             {
@@ -75,6 +80,9 @@ internal abstract class Database
 
     /// <summary>Whether a transaction lost against another and may win the next time.</summary>
     protected virtual bool MayPass(Exception exception) => false;
+
+    /// <summary>Whether there is no room to write to.</summary>
+    protected abstract bool IsFull(Exception exception);
 
     /// <summary>Whether the engine, and not the statement, is what failed.</summary>
     protected virtual bool IsAway(Exception exception) => false;

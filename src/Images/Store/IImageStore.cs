@@ -68,6 +68,13 @@ public interface IImageStore
     /// </summary>
     /// <param name="manifestDigests">Asked whenever images are to be removed, from any thread; must not call the store.</param>
     void KeepFor(Func<IReadOnlySet<string>> manifestDigests);
+
+    /// <summary>
+    /// Tells how many bytes of the disk images may still take. What would take more is refused with <c>disk-full</c>; a build that comes to need more
+    /// is given up, and leaves nothing.
+    /// </summary>
+    /// <param name="leftBytes">Asked before a build and while it writes, from any thread.</param>
+    void KeepWithin(Func<long> leftBytes);
 }
 
 /// <summary>An image in use until disposed.</summary>

@@ -19,6 +19,7 @@ public sealed partial class ImageStore
         var temporary = "";
         try
         {
+            CheckRoom(manifest.Layers.Sum(layer => layer.Size));
             temporary = _directory.CreateTemporary();
             var (bytes, rootfsDigest) = await WriteRootfsAsync(source, manifest, temporary, progress, cancellationToken);
             var now = _time.GetUtcNow();
@@ -60,10 +61,11 @@ public sealed partial class ImageStore
     {
         _files.Reach("build: create rootfs");
         using var file = File.OpenHandle(StoreDirectory.RootfsIn(temporary), FileMode.CreateNew, FileAccess.ReadWrite);
-        var steps = _options.AtStep is null ? progress : new StepsOf(progress, _files);
+        var steps = new StepsOf(this, progress);
         foreach (var layer in manifest.Layers)
             steps.Report(new ImageProgress("pull", layer.Name, 0, layer.Size));
         var bytes = await RootfsBuilder.BuildAsync(source, manifest, file, _options.Limits, _memory, durable: true, _time, steps, cancellationToken);
+        CheckRoom(0);
         _files.Reach("build: flush rootfs");
         // The disk works on the one and a core on the other.
         var digest = Task.Run(() => HashOf(file, cancellationToken), CancellationToken.None);
@@ -91,12 +93,25 @@ public sealed partial class ImageStore
         return Digest.Of(hash);
     }
 
-    /// <summary>Makes what arrives of the layers steps of the store too, for tests.</summary>
-    private sealed class StepsOf(IProgress<ImageProgress> progress, StoreFiles files) : IProgress<ImageProgress>
+    /// <exception cref="ImageException"><c>disk-full</c>.</exception>
+    private void CheckRoom(long bytes)
+    {
+        if (_leftBytes is { } ask && ask() is var left && (left < bytes || left < 0))
+        {
+            throw new ImageException(
+                "disk-full",
+                (bytes > 0 ? $"the layers of the image have {(bytes + (1 << 20) - 1) >> 20} MiB, and " : "the image does not fit: ")
+                + $"{Math.Max(0, left) >> 20} MiB of the disk are neither taken nor promised to machines; remove images or volumes that nobody needs");
+        }
+    }
+
+    /// <summary>What arrives of the layers takes room, and is a step of the store for tests.</summary>
+    private sealed class StepsOf(ImageStore store, IProgress<ImageProgress> progress) : IProgress<ImageProgress>
     {
         public void Report(ImageProgress value)
         {
-            files.Reach(value.Phase == "build" ? "build: write directories" : "build: write layer");
+            store._files.Reach(value.Phase == "build" ? "build: write directories" : "build: write layer");
+            store.CheckRoom(0);
             progress.Report(value);
         }
     }

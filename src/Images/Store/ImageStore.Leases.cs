@@ -16,6 +16,8 @@ public sealed partial class ImageStore
         }
     }
 
+    public void KeepWithin(Func<long> leftBytes) => _leftBytes = leftBytes;
+
     public void KeepFor(Func<IReadOnlySet<string>> manifestDigests)
     {
         lock (_lock)

@@ -30,6 +30,7 @@ public sealed partial class ImageStore : IImageStore, IDisposable
     private readonly Dictionary<string, string> _references;
     private readonly Dictionary<string, int> _leases = new(StringComparer.Ordinal);
     private Func<IReadOnlySet<string>> _keptFor = () => new HashSet<string>();
+    private volatile Func<long>? _leftBytes;
 
     private ImageStore(ImageStoreOptions options, TimeProvider time, StoreFiles files, StoreDirectory directory)
     {

@@ -39,6 +39,28 @@ public sealed class FullDiskTests : IAsyncLifetime
         Assert.Equal(free, new DriveInfo(Data).AvailableFreeSpace);
     }
 
+    [Theory]
+    [InlineData(1, 100_000, "the layers of the image have 1 MiB, and 0 MiB of the disk are neither taken nor promised")]
+    // There was room when it began, and is no more while it is written, or when it is.
+    [InlineData(2, -1, "does not fit")]
+    [InlineData(3, -1, "does not fit")]
+    public async Task A_build_that_would_take_what_is_promised_to_others_is_refused_and_leaves_nothing(int from, long left, string words)
+    {
+        var asked = 0;
+        using var store = await ImageStore.OpenAsync(new ImageStoreOptions { DataDirectory = Data }, TimeProvider.System, Cancellation);
+        var free = new DriveInfo(Data).AvailableFreeSpace;
+        store.KeepWithin(() => ++asked >= from ? left : long.MaxValue);
+        var full = await Assert.ThrowsAsync<ImageException>(() => store.ImportAsync(Layout("image", 1_000_000).Directory, "image", Cancellation));
+        Assert.Equal("disk-full", full.Code);
+        Assert.Contains(words, full.Message, StringComparison.Ordinal);
+        Assert.Empty(store.List());
+        Assert.Empty(Directory.GetFileSystemEntries(Path.Combine(Data, "images", "tmp")));
+        Assert.Equal(free, new DriveInfo(Data).AvailableFreeSpace);
+
+        store.KeepWithin(() => long.MaxValue);
+        await store.ImportAsync(Layout("again", 1_000_000).Directory, "again", Cancellation);
+    }
+
     [Fact]
     public async Task A_file_that_fills_the_disk_is_told_as_such_and_leaves_what_was_there()
     {

@@ -20,10 +20,13 @@ internal sealed class AgentFixture : IAsyncDisposable
 
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
 
-    private readonly string _root = Path.Combine(Path.GetTempPath(), "ravel-agent-" + MachineId.New());
+    private readonly string _root;
 
-    public AgentFixture(TimeProvider? time = null)
+    /// <param name="time">Its clock.</param>
+    /// <param name="parent">Where its directory is made; null: among the temporary ones.</param>
+    public AgentFixture(TimeProvider? time = null, string? parent = null)
     {
+        _root = Path.Combine(parent ?? Path.GetTempPath(), "ravel-agent-" + MachineId.New());
         Time = time ?? TimeProvider.System;
         Directory.CreateDirectory(_root);
         File.WriteAllText(BootIdFile, "boot-1\n");
@@ -50,7 +53,8 @@ internal sealed class AgentFixture : IAsyncDisposable
         RestartBackoff = new BackoffPolicy(TimeSpan.FromMilliseconds(1), 2, TimeSpan.FromMilliseconds(20)),
     };
 
-    public CapacityOptions Capacity { get; set; } = new();
+    /// <summary>Whatever the host's disk has left: it is nobody's in these tests.</summary>
+    public CapacityOptions Capacity { get; set; } = new() { DiskOvercommit = 1000 };
 
     public Ravel.Agent.Logs.LogOptions Logs { get; set; } = new();
 

@@ -205,6 +205,8 @@ public sealed class CrashSwitch
         public IAsyncEnumerable<ImageVerification> VerifyAsync(string? referenceOrDigest, CancellationToken cancellationToken) =>
             images.VerifyAsync(referenceOrDigest, cancellationToken);
 
+        public void KeepWithin(Func<long> leftBytes) => images.KeepWithin(leftBytes);
+
         public void KeepFor(Func<IReadOnlySet<string>> manifestDigests) => images.KeepFor(manifestDigests);
 
         public IDisposable Lease(string manifestDigest)

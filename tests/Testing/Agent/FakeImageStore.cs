@@ -104,6 +104,11 @@ public sealed class FakeImageStore : IImageStore
 
     public void KeepFor(Func<IReadOnlySet<string>> manifestDigests) => _keptFor = manifestDigests;
 
+    /// <summary>Images here are empty.</summary>
+    public void KeepWithin(Func<long> leftBytes)
+    {
+    }
+
     public IDisposable Lease(string manifestDigest)
     {
         _leases.AddOrUpdate(manifestDigest, 1, (_, n) => n + 1);

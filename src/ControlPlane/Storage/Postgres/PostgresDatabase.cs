@@ -59,6 +59,8 @@ internal sealed class PostgresDatabase : Database, IAsyncDisposable
         SqlState: PostgresErrorCodes.DeadlockDetected or PostgresErrorCodes.SerializationFailure,
     };
 
+    protected override bool IsFull(Exception exception) => Cause(exception) is PostgresException { SqlState: PostgresErrorCodes.DiskFull };
+
     /// <summary>The server is away, is going away, takes no more connections, or does not answer in time.</summary>
     protected override bool IsAway(Exception exception) => Cause(exception) switch
     {

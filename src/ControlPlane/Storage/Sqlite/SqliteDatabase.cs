@@ -14,6 +14,9 @@ namespace Ravel.ControlPlane.Storage.Sqlite;
 /// </summary>
 internal sealed class SqliteDatabase : Database, IDisposable
 {
+    // SQLITE_FULL (sqlite.org/rescode.html).
+    private const int Full = 13;
+
     private readonly PooledDbContextFactory<SqliteServerDbContext> _contexts;
     private readonly SemaphoreSlim _writer = new(1, 1);
 
@@ -44,6 +47,9 @@ internal sealed class SqliteDatabase : Database, IDisposable
         await context.Database.ExecuteSqlRawAsync("""DROP TABLE IF EXISTS "__EFMigrationsLock" """, cancellationToken);
         await context.Database.MigrateAsync(cancellationToken);
     }
+
+    protected override bool IsFull(Exception exception) =>
+        (exception as SqliteException ?? exception.InnerException as SqliteException) is { SqliteErrorCode: Full };
 
     protected override async Task<ServerDbContext> CreateAsync(CancellationToken cancellationToken) =>
         await _contexts.CreateDbContextAsync(cancellationToken);

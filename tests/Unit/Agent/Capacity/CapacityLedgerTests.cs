@@ -51,6 +51,47 @@ public sealed class CapacityLedgerTests
     }
 
     [Fact]
+    public void A_reservation_for_a_machine_that_is_here_is_for_what_it_will_be_not_beside_what_it_has()
+    {
+        Assert.True(_ledger.TryHold(_a, new NodeShare(2, 100, 60, 1), null, Now, out _));
+        var reservation = new CapacityReservation("r", _a, 2, new NodeShare(3, 50, 60, 1), Now + TimeSpan.FromMinutes(1));
+        Assert.True(_ledger.TryReserve(reservation, Now, out _));
+        Assert.Equal(new NodeShare(3, 100, 60, 1), _ledger.Allocated(Now));
+    }
+
+    [Fact]
+    public void A_disk_that_others_fill_takes_nothing_from_whoever_has_it_and_gives_nothing_to_the_next()
+    {
+        var disk = 100L;
+        var ledger = new CapacityLedger(new NodeShare(4, 1000, 0, 9), () => disk);
+        Assert.True(ledger.TryHold(_a, new NodeShare(1, 100, 60, 1), null, Now, out _));
+        disk = 50;
+        Assert.False(ledger.TryHold(_b, new NodeShare(1, 100, 1, 1), null, Now, out var shortage));
+        Assert.Equal("1 MiB of disk are wanted, 0 are not promised to others", shortage);
+        Assert.False(ledger.TryHold(VolumeId.New(), 1, Now, out _));
+        // A start of what is here needs no more of the disk.
+        Assert.True(ledger.TryHold(_a, new NodeShare(2, 100, 60, 1), null, Now, out _));
+        Assert.True(ledger.TryReserve(new CapacityReservation("r", _a, 2, new NodeShare(3, 100, 60, 1), Now + TimeSpan.FromMinutes(1)), Now, out _));
+        disk = 61;
+        Assert.True(ledger.TryHold(_b, new NodeShare(1, 100, 1, 1), null, Now, out _));
+    }
+
+    [Theory]
+    [InlineData(1000, 0, 100, 1, 900)]
+    // What machines have written was theirs before.
+    [InlineData(600, 400, 100, 1, 900)]
+    [InlineData(50, 0, 100, 1, 0)]
+    [InlineData(600, 400, 100, 2, 1800)]
+    public void What_may_be_promised_is_what_is_free_and_what_was_promised_and_written_without_the_reserve(
+        long free, long owned, long reserve, double overcommit, long total) =>
+        Assert.Equal(total, DiskRoom.TotalMib(free, owned, reserve, overcommit));
+
+    [Theory]
+    [InlineData(100_000, 1024)]
+    [InlineData(1_000, 50)]
+    public void The_reserve_is_a_gigabyte_and_on_a_small_disk_less(long size, long reserve) => Assert.Equal(reserve, DiskRoom.DefaultReserveMib(size));
+
+    [Fact]
     public void The_memory_of_the_host_is_read_from_its_kernel() =>
         Assert.Equal(24_000, HostCapacity.TotalMemoryMib(["MemTotal:       24576000 kB", "MemFree: 1 kB"]));
 }

@@ -191,7 +191,7 @@ public sealed class InstanceStatesTests
 
         static (int Cpus, long Memory, int Machines) Share(MachineRecord machine)
         {
-            var share = machine.Held();
+            var share = machine.Held(besidesMib: 5);
             return (share.Cpus, share.MemoryMib, share.Machines);
         }
     }

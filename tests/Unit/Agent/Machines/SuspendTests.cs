@@ -1,3 +1,4 @@
+using Ravel.Agent.Instances;
 using Ravel.Contracts.Ids;
 using Ravel.Contracts.Node;
 using Ravel.Testing.Agent;
@@ -26,7 +27,7 @@ public sealed class SuspendTests : IAsyncLifetime
         Assert.Empty(_host.Driver.Vms);
         Assert.Empty(_host.Network.Attached);
         var held = _host.Agent.Machines.Ledger.Allocated(DateTimeOffset.UnixEpoch);
-        Assert.Equal((0, 0L, 16 + 64L), (held.Cpus, held.MemoryMib, held.DiskMib));
+        Assert.Equal((0, 0L, 16 + _host.Options.BesidesDiskMib + 64 + MachineRecord.SavedDevicesMib), (held.Cpus, held.MemoryMib, held.DiskMib));
         Assert.Equal(1, _host.Images.LeasesOf(AgentFixture.Image));
 
         await _host.PutAsync(machine, 3, DesiredState.Started, Spec());

@@ -14,6 +14,7 @@ public sealed class WarmStarterTests : IAsyncLifetime
     private readonly FakeTimeProvider _time = new(DateTimeOffset.UnixEpoch.AddYears(60));
     private readonly string _directory = Directory.CreateTempSubdirectory("rv-warm-").FullName;
     private readonly FakeTemplates _driver = new(new FakeVmmDriver());
+    private long _leftBytes = long.MaxValue;
     private WarmStarter _starter = null!;
 
     private string Templates => Path.Combine(_directory, "templates");
@@ -153,12 +154,23 @@ public sealed class WarmStarterTests : IAsyncLifetime
         Assert.Equal(1, _driver.Builds);
     }
 
+    [Fact]
+    public async Task No_template_is_made_where_it_would_take_room_that_is_promised()
+    {
+        _leftBytes = (256L << 20) - 1;
+        await MissAsync(256);
+        Assert.Equal(0, _driver.Builds);
+        _leftBytes++;
+        await MissAsync(256);
+        Assert.Equal(1, _driver.Builds);
+    }
+
     private async Task BeginAsync(WarmStartOptions options)
     {
         if (_starter is not null)
             await _starter.DisposeAsync();
         _starter = new WarmStarter(
-            _driver, new TemplateStore(Templates, options.MaxTemplates, _time), options, RunDirectory, "0", _time, NullLogger.Instance);
+            _driver, new TemplateStore(Templates, options.MaxTemplates, _time), options, RunDirectory, "0", () => _leftBytes, _time, NullLogger.Instance);
         await _starter.RecoverAsync(CancellationToken.None);
     }
 
