@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Buffers.Binary;
 using System.Globalization;
 using System.Runtime.CompilerServices;
@@ -14,10 +15,11 @@ namespace Ravel.Agent.Logs;
 /// </summary>
 internal sealed class MachineLog : IDisposable
 {
+    private const int BufferBytes = 64 * 1024;
+
     private readonly string _directory;
     private readonly LogOptions _options;
     private readonly Lock _lock = new();
-    private readonly byte[] _buffer = new byte[64 * 1024];
     private TaskCompletionSource _changed = NewSignal();
     private SafeFileHandle? _file;
     private Dictionary<int, SafeFileHandle>? _removed;
@@ -61,31 +63,15 @@ internal sealed class MachineLog : IDisposable
     /// <exception cref="IOException">The disk is full or broken; <see cref="OffsetsOf"/> says how much was appended before.</exception>
     public void Append(InstanceId instance, LogStream stream, ReadOnlyMemory<byte> data, ulong begin, long nanoseconds)
     {
-        lock (_lock)
+        var buffer = ArrayPool<byte>.Shared.Rent(BufferBytes);
+        try
         {
-            if (_instance != instance)
-                (_instance, _offsets) = (instance, default);
-            if (_length >= _options.SegmentBytes)
-                BeginSegment();
-            var end = begin;
-            var filled = 0;
-            while (data.Length > 0)
-            {
-                var newline = data.Span[..Math.Min(data.Length, LogRecord.MaxData)].IndexOf((byte)'\n');
-                var length = newline >= 0 ? newline + 1 : Math.Min(data.Length, LogRecord.MaxData);
-                if (_buffer.Length - filled < LogRecord.HeaderLength + length)
-                {
-                    Flush(filled);
-                    Advance(stream, end);
-                    filled = 0;
-                }
-                end += (ulong)length;
-                _lastNanoseconds = After(_lastNanoseconds, nanoseconds);
-                filled += new LogRecord(stream, instance, _lastNanoseconds, end, data[..length]).Write(_buffer.AsSpan(filled));
-                data = data[length..];
-            }
-            Flush(filled);
-            Advance(stream, end);
+            lock (_lock)
+                Append(instance, stream, data, begin, nanoseconds, buffer);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
         }
         Poke();
     }
@@ -241,14 +227,41 @@ internal sealed class MachineLog : IDisposable
         }
     }
 
-    private void Flush(int filled)
+    private void Append(InstanceId instance, LogStream stream, ReadOnlyMemory<byte> data, ulong begin, long nanoseconds, byte[] buffer)
     {
-        if (filled == 0)
+        if (_instance != instance)
+            (_instance, _offsets) = (instance, default);
+        if (_length >= _options.SegmentBytes)
+            BeginSegment();
+        var end = begin;
+        var filled = 0;
+        while (data.Length > 0)
+        {
+            var newline = data.Span[..Math.Min(data.Length, LogRecord.MaxData)].IndexOf((byte)'\n');
+            var length = newline >= 0 ? newline + 1 : Math.Min(data.Length, LogRecord.MaxData);
+            if (buffer.Length - filled < LogRecord.HeaderLength + length)
+            {
+                Flush(buffer.AsSpan(0, filled));
+                Advance(stream, end);
+                filled = 0;
+            }
+            end += (ulong)length;
+            _lastNanoseconds = After(_lastNanoseconds, nanoseconds);
+            filled += new LogRecord(stream, instance, _lastNanoseconds, end, data[..length]).Write(buffer.AsSpan(filled));
+            data = data[length..];
+        }
+        Flush(buffer.AsSpan(0, filled));
+        Advance(stream, end);
+    }
+
+    private void Flush(ReadOnlySpan<byte> records)
+    {
+        if (records.IsEmpty)
             return;
         try
         {
-            RandomAccess.Write(_file!, _buffer.AsSpan(0, filled), _length);
-            _length += filled;
+            RandomAccess.Write(_file!, records, _length);
+            _length += records.Length;
         }
         catch (IOException)
         {
@@ -288,7 +301,8 @@ internal sealed class MachineLog : IDisposable
         var mark = new byte[16];
         BinaryPrimitives.WriteUInt64LittleEndian(mark, _offsets.Stdout);
         BinaryPrimitives.WriteUInt64LittleEndian(mark.AsSpan(8), _offsets.Stderr);
-        Flush(new LogRecord(LogStream.Mark, instance, _lastNanoseconds, 0, mark).Write(_buffer));
+        var record = new byte[LogRecord.HeaderLength + mark.Length];
+        Flush(record.AsSpan(0, new LogRecord(LogStream.Mark, instance, _lastNanoseconds, 0, mark).Write(record)));
     }
 
     private void Recover()

@@ -1,3 +1,4 @@
+using System.Buffers;
 using Ravel.Contracts.Ids;
 using Ravel.Link;
 
@@ -16,6 +17,8 @@ internal sealed class OutputPump
     /// <summary>At a terminal somebody waits for what he typed.</summary>
     public static readonly TimeSpan TerminalPatience = TimeSpan.FromMilliseconds(3);
 
+    private const int BufferBytes = 32 * 1024;
+
     private static readonly TimeSpan RetryInterval = TimeSpan.FromSeconds(1);
 
     private readonly MachineLog _log;
@@ -23,7 +26,7 @@ internal sealed class OutputPump
     private readonly LogStream _stream;
     private readonly TimeProvider _time;
     private readonly TimeSpan _patience;
-    private readonly byte[] _buffer = new byte[32 * 1024];
+    private byte[] _buffer = [];
     private int _filled;
 
     // Offset of the buffer's first unwritten byte in the guest's stream.
@@ -50,6 +53,13 @@ internal sealed class OutputPump
         _filled = 0;
         while (true)
         {
+            if (_filled == 0)
+            {
+                // Most machines are silent most of the time: their buffers serve others. (One that a read may still be filling is not given back.)
+                GiveBack();
+                await reader.ReadAsync(Memory<byte>.Empty, cancellationToken);
+                _buffer = ArrayPool<byte>.Shared.Rent(BufferBytes);
+            }
             var next = reader.ReadAsync(_buffer.AsMemory(_filled), cancellationToken).AsTask();
             var kept = _filled;
             if (kept > 0 && !await EndsSoonAsync(next, cancellationToken))
@@ -58,7 +68,10 @@ internal sealed class OutputPump
                 await LogAsync(kept, reader, cancellationToken);
                 var late = await next;
                 if (late == 0)
+                {
+                    GiveBack();
                     return;
+                }
                 _buffer.AsSpan(kept, late).CopyTo(_buffer);
                 _filled = late;
             }
@@ -68,6 +81,7 @@ internal sealed class OutputPump
                 if (read == 0)
                 {
                     await LogAsync(kept, reader, cancellationToken);
+                    GiveBack();
                     return;
                 }
                 _filled += read;
@@ -81,6 +95,13 @@ internal sealed class OutputPump
             _buffer.AsSpan(lines, _filled - lines).CopyTo(_buffer);
             _filled -= lines;
         }
+    }
+
+    private void GiveBack()
+    {
+        if (_buffer.Length > 0)
+            ArrayPool<byte>.Shared.Return(_buffer);
+        _buffer = [];
     }
 
     private async Task<bool> EndsSoonAsync(Task<int> next, CancellationToken cancellationToken)

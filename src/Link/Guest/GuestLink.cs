@@ -96,7 +96,7 @@ public sealed class GuestLink
     /// <returns>False when they broke the protocol; over vsock the connection is then of no more use.</returns>
     public bool Receive(ReadOnlySpan<byte> bytes)
     {
-        bytes.CopyTo(_decoder.Free.Span);
+        bytes.CopyTo(_decoder.FreeFor(bytes.Length).Span);
         _decoder.Advance(bytes.Length);
         var isSound = true;
         Span<byte> nonce = stackalloc byte[LinkProtocol.NonceLength];

@@ -1,3 +1,4 @@
+using System.Buffers;
 using Ravel.Contracts.Link;
 
 namespace Ravel.Link;
@@ -14,7 +15,6 @@ internal sealed class FrameSender
     private readonly Func<Exception, LinkException> _fail;
     private readonly CancellationToken _session;
     private readonly SemaphoreSlim _turn = new(1, 1);
-    private readonly byte[] _frame = new byte[LinkProtocol.HeaderLength + LinkProtocol.MaxPayload];
 
     /// <param name="channel">Where to.</param>
     /// <param name="fail">Ends the session over an error and returns the reason it ended for.</param>
@@ -31,12 +31,16 @@ internal sealed class FrameSender
         FrameType type, FrameFlags flags, uint stream, ulong offset, ReadOnlyMemory<byte> payload, CancellationToken cancellationToken)
     {
         await _turn.WaitAsync(cancellationToken);
+        // Not kept: thousands of links are silent at any time.
+        var frame = ArrayPool<byte>.Shared.Rent(LinkProtocol.HeaderLength + payload.Length);
         try
         {
-            payload.Span.CopyTo(_frame.AsSpan(LinkProtocol.HeaderLength));
-            var length = FrameHeader.Seal(_frame, type, flags, stream, offset, payload.Length);
-            await _channel.WriteAsync(_frame.AsMemory(0, length), _session);
+            payload.Span.CopyTo(frame.AsSpan(LinkProtocol.HeaderLength));
+            var length = FrameHeader.Seal(frame, type, flags, stream, offset, payload.Length);
+            await _channel.WriteAsync(frame.AsMemory(0, length), _session);
             await _channel.FlushAsync(_session);
+            // A write that failed may still hold it.
+            ArrayPool<byte>.Shared.Return(frame);
         }
         catch (Exception e)
         {

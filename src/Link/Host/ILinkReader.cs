@@ -8,7 +8,7 @@ public interface ILinkReader : IAsyncDisposable
 
     /// <summary>
     /// At least one byte, or 0 at the stream's end. Throws <see cref="LinkException"/> when the session ended first. One
-    /// call at a time.
+    /// call at a time. With an empty buffer it takes nothing and returns 0 once there is something to take, or the stream's end.
     /// </summary>
     ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken);
 

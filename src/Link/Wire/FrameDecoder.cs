@@ -16,29 +16,42 @@ internal sealed class FrameDecoder
 {
     public const int PreambleLength = 8 + LinkProtocol.NonceLength;
 
-    private readonly byte[] _buffer = new byte[2 * LinkProtocol.FlushLength];
+    /// <summary>Enough for what a quiet link carries: most are quiet, and their buffers are most of what a machine takes of the host's memory.</summary>
+    private const int QuietLength = 2048;
+
+    private const int BusyLength = 2 * LinkProtocol.FlushLength;
+
+    private byte[] _buffer = new byte[QuietLength];
     private int _start;
     private int _end;
+    private int _lastCount;
 
     /// <summary>True when no part of a frame is waiting for its rest.</summary>
     public bool IsEmpty => _start == _end;
 
     /// <summary>Where the next bytes go; never empty after a <see cref="TryRead"/> that needed more.</summary>
-    public Memory<byte> Free
+    public Memory<byte> Free => FreeFor(1);
+
+    /// <param name="count">Bytes that are to find room; a frame's at most.</param>
+    /// <inheritdoc cref="Free"/>
+    public Memory<byte> FreeFor(int count)
     {
-        get
-        {
-            if (_start > 0)
-            {
-                _buffer.AsSpan(_start, _end - _start).CopyTo(_buffer);
-                _end -= _start;
-                _start = 0;
-            }
-            return _buffer.AsMemory(_end);
-        }
+        var waiting = _buffer.AsSpan(_start, _end - _start);
+        var target = _buffer;
+        var length = IsEmpty && _lastCount < QuietLength && count <= QuietLength ? QuietLength : BusyLength;
+        if (target.Length != length)
+            target = new byte[length];
+        if (_start > 0 || target != _buffer)
+            waiting.CopyTo(target);
+        (_buffer, _end, _start) = (target, waiting.Length, 0);
+        return _buffer.AsMemory(_end);
     }
 
-    public void Advance(int count) => _end += count;
+    public void Advance(int count)
+    {
+        _end += count;
+        _lastCount = count;
+    }
 
     public void Clear() => _start = _end = 0;
 
