@@ -60,7 +60,7 @@ public sealed class TemplateTests : IAsyncLifetime
         await File.WriteAllBytesAsync(state, bytes, _harness.Deadline);
 
         var copy = _harness.NewSpec() with { Template = new VmTemplate(directory) };
-        var refusal = await Assert.ThrowsAsync<VmmException>(() => _harness.Driver.LaunchAsync(copy, _harness.Deadline));
+        var refusal = await Assert.ThrowsAnyAsync<VmmException>(() => _harness.Driver.LaunchAsync(copy, _harness.Deadline));
 
         Assert.Contains("damaged", refusal.Message);
         Assert.Empty(_harness.Leftovers(copy));
@@ -107,7 +107,7 @@ public sealed class TemplateTests : IAsyncLifetime
             bytes.WriteByte(0x5a);
         }
         var damaged = _harness.NewSpec() with { Drives = spec.Drives, Restore = saved };
-        await Assert.ThrowsAsync<VmmException>(() => _harness.Driver.LaunchAsync(damaged, _harness.Deadline));
+        await Assert.ThrowsAnyAsync<VmmException>(() => _harness.Driver.LaunchAsync(damaged, _harness.Deadline));
         Assert.Empty(_harness.Leftovers(damaged));
     }
 

@@ -64,7 +64,7 @@ public abstract class VmmConformance : IAsyncLifetime
 
         Assert.Equal(VmmExitKind.Killed, (await ExitAsync(vmm)).Kind);
         Assert.Null(await Harness.Driver.RecoverAsync(vmm.Record, Harness.Deadline));
-        await Assert.ThrowsAsync<VmmException>(() => vmm.PauseAsync(Harness.Deadline));
+        await Assert.ThrowsAnyAsync<VmmException>(() => vmm.PauseAsync(Harness.Deadline));
     }
 
     [Fact]
@@ -128,7 +128,7 @@ public abstract class VmmConformance : IAsyncLifetime
         var missing = Path.Combine(spec.RunDirectory, "absent.img");
         spec = spec with { Drives = [.. spec.Drives, new Drive("absent", missing, ReadOnly: true)] };
 
-        var error = await Assert.ThrowsAsync<VmmException>(() => Harness.Driver.LaunchAsync(spec, Harness.Deadline));
+        var error = await Assert.ThrowsAnyAsync<VmmException>(() => Harness.Driver.LaunchAsync(spec, Harness.Deadline));
 
         Assert.Contains("absent.img", error.Message);
         Assert.Empty(Harness.Leftovers(spec));
@@ -171,7 +171,7 @@ public abstract class VmmConformance : IAsyncLifetime
             await using (var link = await Harness.ConnectAsync(vmm))
                 Assert.Equal(GuestPhase.Waiting, link.GuestHello.Phase);
             var directory = spec.RunDirectory + "-saved";
-            await Assert.ThrowsAsync<VmmException>(() => vmm.SnapshotAsync(directory, Harness.Deadline));
+            await Assert.ThrowsAnyAsync<VmmException>(() => vmm.SnapshotAsync(directory, Harness.Deadline));
             await vmm.PauseAsync(Harness.Deadline);
             snapshot = await vmm.SnapshotAsync(directory, Harness.Deadline);
             await vmm.KillAsync(Harness.Deadline);

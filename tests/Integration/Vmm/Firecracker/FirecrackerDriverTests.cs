@@ -31,7 +31,7 @@ public sealed class FirecrackerDriverTests : IAsyncLifetime
         var spec = _harness.NewSpec();
         await File.WriteAllTextAsync(spec.Boot.KernelPath, "no kernel", _harness.Deadline);
 
-        var error = await Assert.ThrowsAsync<VmmException>(() => _harness.Driver.LaunchAsync(spec, _harness.Deadline));
+        var error = await Assert.ThrowsAnyAsync<VmmException>(() => _harness.Driver.LaunchAsync(spec, _harness.Deadline));
 
         Assert.Contains("/actions", error.Message);
         Assert.Contains("Invalid Elf magic number", error.Message);
@@ -45,7 +45,7 @@ public sealed class FirecrackerDriverTests : IAsyncLifetime
         var spec = old.NewSpec();
         await File.WriteAllTextAsync(spec.Boot.KernelPath, "no kernel", _harness.Deadline);
 
-        var error = await Assert.ThrowsAsync<VmmException>(() => old.Driver.LaunchAsync(spec, _harness.Deadline));
+        var error = await Assert.ThrowsAnyAsync<VmmException>(() => old.Driver.LaunchAsync(spec, _harness.Deadline));
 
         Assert.Contains("neither a bzImage nor an ELF", error.Message);
     }
@@ -69,7 +69,7 @@ public sealed class FirecrackerDriverTests : IAsyncLifetime
         var spec = _harness.NewSpec();
         await using var vmm = await _harness.Driver.LaunchAsync(spec, _harness.Deadline);
 
-        var error = await Assert.ThrowsAsync<VmmException>(() => _harness.Driver.LaunchAsync(spec, _harness.Deadline));
+        var error = await Assert.ThrowsAnyAsync<VmmException>(() => _harness.Driver.LaunchAsync(spec, _harness.Deadline));
 
         Assert.Contains("purge it first", error.Message);
         Assert.False(vmm.Exited.IsCompleted);

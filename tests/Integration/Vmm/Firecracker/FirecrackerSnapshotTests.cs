@@ -68,7 +68,7 @@ public sealed class FirecrackerSnapshotTests : IAsyncLifetime
         await RefusedAsync(spec, snapshot with { DriverVersion = "1.16.0" }, "1.16.0");
         await using (var other = new FakeFirecrackerHarness(isJailed: true, format: "12.0.0"))
         {
-            var error = await Assert.ThrowsAsync<VmmException>(
+            var error = await Assert.ThrowsAnyAsync<VmmException>(
                 () => other.Driver.LaunchAsync(other.NewSpec() with { Drives = spec.Drives, Restore = snapshot }, _harness.Deadline));
             Assert.Contains("has format 11.0.0", error.Message);
         }
@@ -127,7 +127,7 @@ public sealed class FirecrackerSnapshotTests : IAsyncLifetime
 
     private async Task RefusedAsync(VmSpec spec, VmSnapshot snapshot, string words)
     {
-        var error = await Assert.ThrowsAsync<VmmException>(() => _harness.Driver.LaunchAsync(spec with { Restore = snapshot }, _harness.Deadline));
+        var error = await Assert.ThrowsAnyAsync<VmmException>(() => _harness.Driver.LaunchAsync(spec with { Restore = snapshot }, _harness.Deadline));
         Assert.Contains(words, error.Message);
         Assert.Empty(_harness.Leftovers(spec));
     }
