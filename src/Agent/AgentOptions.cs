@@ -14,6 +14,11 @@ public sealed record AgentOptions
     // A specification has up to 2 MiB; the machine's, the instance's, and the server's.
     private const long RowsMib = 6;
 
+    /// <summary>Behind those of jails (<see cref="Vmm.VmmOptions.JailFirstId"/>): 64 slots of as many as a slot has addresses.</summary>
+    private const int FirstOfAllUserIds = 1_900_065_536;
+
+    private const int UserIdsOfSlot = 65_536;
+
     /// <summary>Keeps journal, disks and logs in <c>agent/</c> below it.</summary>
     public required string DataDirectory { get; init; }
 
@@ -22,6 +27,11 @@ public sealed record AgentOptions
 
     /// <summary>Group of this agent's VMMs below Ravel's own control group.</summary>
     public required string Cgroup { get; init; }
+
+    /// <summary>
+    /// First of the user ids of this agent's VMMs: the machine's address index is added, so that each has its own. Null = they run as the agent does.
+    /// </summary>
+    public int? FirstUserId { get; init; }
 
     /// <summary>What guests boot.</summary>
     public required IGuestKernels Kernels { get; init; }
@@ -69,6 +79,7 @@ public sealed record AgentOptions
         DataDirectory = dataDirectory,
         RunDirectory = slot.RunDirectory,
         Cgroup = slot.Number.ToString(CultureInfo.InvariantCulture),
+        FirstUserId = FirstOfAllUserIds + (slot.Number * UserIdsOfSlot),
         Kernels = kernels,
     };
 }

@@ -92,6 +92,8 @@ internal sealed class NodeAgent : IHostedService, IAsyncDisposable
     public async Task StartAsync(CancellationToken cancellationToken)
     {
         Directory.CreateDirectory(_options.AgentDirectory);
+        // Also where somebody made the data directory for all to enter: disks, logs and saved memory are in it.
+        File.SetUnixFileMode(_options.AgentDirectory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
         _journal = AgentJournal.Open(Path.Combine(_options.AgentDirectory, "journal.db"), _faults);
         var room = new DiskRoom(
             _options.DataDirectory,
@@ -105,7 +107,7 @@ internal sealed class NodeAgent : IHostedService, IAsyncDisposable
         var disks = new DiskStore(Path.Combine(_options.AgentDirectory, "disks"));
         var templates = new TemplateStore(Path.Combine(_options.AgentDirectory, "templates"), _options.WarmStarts.MaxTemplates, _time);
         _warmStarts = new WarmStarter(
-            _driver, templates, _options.WarmStarts, Path.Combine(_options.RunDirectory, "template"), _options.Cgroup, LeftBytes, _time, _logger);
+            _driver, templates, _options.WarmStarts, Path.Combine(_options.RunDirectory, "template"), _options.Cgroup, _options.FirstUserId, LeftBytes, _time, _logger);
         _volumes = new VolumeStore(Path.Combine(_options.AgentDirectory, "volumes"), ledger, _time);
         var services = _services = new InstanceServices(_options, _driver, _images, _network, disks, _volumes, _logs, _warmStarts, _time, _logger);
         _machines = new NodeMachines(services, _journal, ledger);

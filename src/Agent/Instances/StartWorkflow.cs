@@ -159,6 +159,7 @@ internal sealed class StartWorkflow
             Networks = [new NetworkInterface("eth0", network.Tap, network.Mac)],
             Cgroup = $"{_services.Options.Cgroup}/{id}",
             Limits = MachineLimits.Of(context.Spec),
+            UserId = _services.Options.FirstUserId + context.AddressIndex,
             Restore = context.Facts.Memory,
             // It goes on when this VMM is in the journal: until then the memory can be restored again.
             IsPausedAfterRestore = true,

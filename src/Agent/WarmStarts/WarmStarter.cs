@@ -24,6 +24,7 @@ internal sealed class WarmStarter : IAsyncDisposable
     private readonly string _runDirectory;
     private readonly string _cgroup;
     private readonly Func<long> _leftBytes;
+    private readonly int? _userId;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private readonly CancellationTokenSource _stopping = new();
@@ -38,6 +39,7 @@ internal sealed class WarmStarter : IAsyncDisposable
     /// <param name="options">Limits.</param>
     /// <param name="runDirectory">Of the VM that is booted for a template.</param>
     /// <param name="cgroup">The agent's, below Ravel's own.</param>
+    /// <param name="userId">Of that VM: no machine's.</param>
     /// <param name="leftBytes">What of the disk a template may take.</param>
     /// <param name="time">The clock.</param>
     /// <param name="logger">For the operator.</param>
@@ -47,6 +49,7 @@ internal sealed class WarmStarter : IAsyncDisposable
         WarmStartOptions options,
         string runDirectory,
         string cgroup,
+        int? userId,
         Func<long> leftBytes,
         TimeProvider time,
         ILogger logger)
@@ -58,6 +61,7 @@ internal sealed class WarmStarter : IAsyncDisposable
         _runDirectory = runDirectory;
         _cgroup = cgroup;
         _leftBytes = leftBytes;
+        _userId = userId;
         _time = time;
         _logger = logger;
     }
@@ -181,7 +185,7 @@ internal sealed class WarmStarter : IAsyncDisposable
             await PurgeAsync(limit.Token);
             Directory.CreateDirectory(_runDirectory);
             await templates.BuildAsync(
-                spec with { Id = BuilderId, RunDirectory = _runDirectory, Cgroup = $"{_cgroup}/template" }, _store.Begin(key), limit.Token);
+                spec with { Id = BuilderId, RunDirectory = _runDirectory, Cgroup = $"{_cgroup}/template", UserId = _userId }, _store.Begin(key), limit.Token);
             _store.Publish(key);
             _logger.LogInformation("Made template {Template} in {Milliseconds:0} ms", key, _time.GetElapsedTime(begin).TotalMilliseconds);
         }

@@ -22,8 +22,13 @@ public static partial class SparseFile
     {
         using var from = File.OpenHandle(source);
         using var to = File.OpenHandle(target, FileMode.Create, FileAccess.ReadWrite);
-        if (Ioctl(to, FiClone, (int)from.DangerousGetHandle()) == 0)
-            return;
+        if (Ioctl(to, FiClone, (int)from.DangerousGetHandle()) != 0)
+            CopyData(from, to);
+    }
+
+    /// <summary>Copies what is no hole into an empty file, which becomes as long.</summary>
+    internal static void CopyData(SafeFileHandle from, SafeFileHandle to)
+    {
         RandomAccess.SetLength(to, RandomAccess.GetLength(from));
         var buffer = new byte[256 * 1024];
         long end = 0;

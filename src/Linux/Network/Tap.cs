@@ -30,6 +30,12 @@ public static unsafe class Tap
             Control(device, SetOwner, uid, name);
     }
 
+    /// <summary>Opens a TAP that is there for a VMM to be handed: frames have a virtio header.</summary>
+    /// <exception cref="LinuxNetworkException">The kernel refused, or there is none: opening would make one.</exception>
+    public static SafeFileHandle OpenForVmm(string name) => RouteNetlink.IndexOf(name) is null
+        ? throw new LinuxNetworkException($"opening tap {name}", Errno.NoDevice)
+        : Attach(name, VirtioHeader);
+
     /// <summary>Opens a TAP as a VMM does: reads and writes are Ethernet frames.</summary>
     /// <exception cref="LinuxNetworkException">The kernel refused.</exception>
     public static SafeFileHandle Open(string name) => Attach(name, 0);

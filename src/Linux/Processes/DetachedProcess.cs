@@ -1,4 +1,5 @@
 using System.ComponentModel;
+using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
 using Microsoft.Win32.SafeHandles;
@@ -22,8 +23,49 @@ public sealed record DetachedProcessSpec(string Program, IReadOnlyList<string> A
 
     public string WorkingDirectory { get; init; } = "/";
 
+    /// <summary>Null: the caller's user, with all that it may.</summary>
+    public UnprivilegedUser? User { get; init; }
+
+    /// <summary>Null: the caller's.</summary>
+    public ProcessLimits? Limits { get; init; }
+
     /// <summary>NAME=VALUE. The caller's own environment, which may hold secrets, is not passed on.</summary>
     public IReadOnlyList<string> Environment { get; init; } = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"];
+}
+
+/// <summary>What a process may have (getrlimit(2)), for good; it leaves no core dump, in which a guest's memory would be.</summary>
+/// <param name="OpenFiles">Descriptors.</param>
+/// <param name="Threads">Processes and threads of its user.</param>
+/// <param name="FileBytes">Length beyond which it can write to no file.</param>
+public sealed record ProcessLimits(int OpenFiles, int Threads, long FileBytes)
+{
+    private const long BlockBytes = 512;
+
+    /// <summary>For sh(1). The number of processes is -p in dash and busybox, -u in bash.</summary>
+    internal string Script => string.Create(
+        CultureInfo.InvariantCulture,
+        $"ulimit -c 0 && ulimit -n {OpenFiles} && {{ ulimit -u {Threads} 2> /dev/null || ulimit -p {Threads}; }} && ulimit -f {(FileBytes + BlockBytes - 1) / BlockBytes} || exit 125; ");
+}
+
+/// <summary>Who a program runs as that may do nothing but what its open files allow: no capability, and no way to get one.</summary>
+/// <param name="Setpriv">Absolute path of setpriv(1), which becomes the program.</param>
+/// <param name="Id">User and group.</param>
+/// <param name="Groups">Others it is in.</param>
+public sealed record UnprivilegedUser(string Setpriv, int Id, IReadOnlyList<int> Groups)
+{
+    internal IReadOnlyList<string> Prefix
+    {
+        get
+        {
+            var id = Id.ToString(CultureInfo.InvariantCulture);
+            return
+            [
+                Setpriv, "--reuid", id, "--regid", id,
+                .. Groups.Count == 0 ? (IEnumerable<string>)["--clear-groups"] : ["--groups", string.Join(',', Groups)],
+                "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--",
+            ];
+        }
+    }
 }
 
 /// <summary>
@@ -37,7 +79,9 @@ public sealed class DetachedProcess
     /// child and code of our own cannot run between fork and exec of a managed process; nothing of the program has run
     /// before it is in its group, and a launcher killed in between leaves the shell to do or die.
     /// </summary>
-    private const string JoinAndExec = """while [ "$1" != -- ]; do echo $$ > "$1" || exit 125; shift; done; shift; exec "$@" """;
+    private const string Join = """while [ "$1" != -- ]; do echo $$ > "$1" || exit 125; shift; done; shift; """;
+
+    private const string Exec = """exec "$@" """;
 
     private const int FirstInherited = 3;
 
@@ -65,10 +109,12 @@ public sealed class DetachedProcess
     /// <exception cref="IOException">The shell that starts it could not be started.</exception>
     public static DetachedProcess Start(DetachedProcessSpec spec)
     {
-        List<string> arguments = ["/bin/sh", "-c", JoinAndExec, "ravel-launch"];
+        List<string> arguments = ["/bin/sh", "-c", Join + spec.Limits?.Script + Exec, "ravel-launch"];
         if (spec.Cgroup is not null)
             arguments.AddRange(spec.Cgroup.MembershipFiles);
         arguments.Add("--");
+        if (spec.User is not null)
+            arguments.AddRange(spec.User.Prefix);
         arguments.Add(spec.Program);
         arguments.AddRange(spec.Arguments);
 

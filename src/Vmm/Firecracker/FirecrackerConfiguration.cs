@@ -75,6 +75,15 @@ internal static class FirecrackerConfiguration
         spec.Networks.Count == 0 ? null : [.. spec.Networks.Select(network => new NetworkOverrideBody(network.Id, network.Tap))],
         spec.TracksMemory);
 
+    /// <summary>
+    /// How long a file may become by what Firecracker writes: its drives do not grow under it, and a snapshot's memory has the length of the guest's.
+    /// </summary>
+    public static long LongestFile(VmSpec spec) => spec.Drives
+        .Where(drive => !drive.ReadOnly)
+        .Select(drive => new FileInfo(drive.Path).Length)
+        .Append(Math.Max((long)spec.MemoryMib << 20, FirecrackerVm.MaxStateBytes))
+        .Max();
+
     /// <summary>"Firecracker v1.17.0-dev" → 1.17.0; null when it says no version.</summary>
     public static Version? ParseVersion(string text)
     {

@@ -165,7 +165,7 @@ internal sealed class FirecrackerLaunch(VmmOptions options, VmmProcessHost proce
             return processes.Start(spec, cgroup, firecracker, ["--id", spec.Id, "--api-sock", VmFiles.ApiSocket], [], place.Directory);
 
         var arguments = _jail.Arguments(
-            firecracker, user, processes.Cgroups.HasUnified, processes.Cgroups.PathOf(spec.Cgroup), spec.NetworkNamespace);
+            firecracker, user, processes.Cgroups.HasUnified, processes.Cgroups.PathOf(spec.Cgroup), FirecrackerConfiguration.LongestFile(spec), spec.NetworkNamespace);
         using var jailer = processes.Start(spec, cgroup, host.FindJailer(), arguments, [], place.Own);
         await jailer.Exited.WaitAsync(StartTimeout, processes.Time, cancellationToken).ConfigureAwait(false);
         // It exits 0 at once and leaves the VM's pid behind; whatever else it says is a failure.

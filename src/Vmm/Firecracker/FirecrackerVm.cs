@@ -8,7 +8,7 @@ namespace Ravel.Vmm.Firecracker;
 internal sealed class FirecrackerVm : IVmm
 {
     /// <summary>What no state file comes near: it describes devices and registers.</summary>
-    private const long MaxStateBytes = 64 << 20;
+    public const long MaxStateBytes = 64 << 20;
 
     /// <summary>How long usage may take: a Firecracker that does not answer costs its figures, not the caller's time.</summary>
     private static readonly TimeSpan MetricsTimeout = TimeSpan.FromSeconds(2);

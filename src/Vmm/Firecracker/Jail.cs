@@ -12,6 +12,10 @@ namespace Ravel.Vmm.Firecracker;
 internal sealed class Jail
 {
     private const string Claims = "uids";
+
+    /// <summary>Its drives, taps and sockets are a few dozen.</summary>
+    private const int MaxOpenFiles = 1024;
+
     private const UnixFileMode Enter = UnixFileMode.UserExecute | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute;
 
     private readonly VmmOptions _options;
@@ -41,8 +45,9 @@ internal sealed class Jail
     /// <param name="uid">User and group id.</param>
     /// <param name="hasUnified">Whether the group is in the v2 tree.</param>
     /// <param name="cgroup">The group, below the root of each hierarchy.</param>
+    /// <param name="longestFile">Bytes beyond which it can write to no file.</param>
     /// <param name="networkNamespace">Path of the one to join, or null for the host's.</param>
-    public IReadOnlyList<string> Arguments(string firecracker, int uid, bool hasUnified, string cgroup, string? networkNamespace)
+    public IReadOnlyList<string> Arguments(string firecracker, int uid, bool hasUnified, string cgroup, long longestFile, string? networkNamespace)
     {
         var user = uid.ToString(CultureInfo.InvariantCulture);
         return
@@ -56,6 +61,8 @@ internal sealed class Jail
             "--cgroup-version", hasUnified ? "2" : "1",
             "--parent-cgroup", cgroup,
             .. networkNamespace is null ? (IEnumerable<string>)[] : ["--netns", networkNamespace],
+            "--resource-limit", string.Create(CultureInfo.InvariantCulture, $"no-file={MaxOpenFiles}"),
+            "--resource-limit", string.Create(CultureInfo.InvariantCulture, $"fsize={longestFile}"),
             "--new-pid-ns",
             "--", "--api-sock", VmFiles.ApiSocket,
         ];

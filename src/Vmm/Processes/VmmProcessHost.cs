@@ -39,6 +39,8 @@ internal sealed class VmmProcessHost
         {
             if (LaunchMark.Read(spec.RunDirectory) is not null)
                 throw new VmmException($"{_driver} VM {spec.Id} was launched already in {spec.RunDirectory}; purge it first");
+            // Sockets and the console's tail are nobody else's to see.
+            File.SetUnixFileMode(spec.RunDirectory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
             var mark = new LaunchMark(_driver, spec.Id, spec.Cgroup)
             {
                 CpuCeiling = spec.Cpus + overhead.Cpus,
@@ -56,7 +58,15 @@ internal sealed class VmmProcessHost
 
     /// <summary>Starts the VMM's process.</summary>
     /// <exception cref="VmmException">It could not be started.</exception>
-    public VmmProcess Start(VmSpec spec, Cgroup cgroup, string program, IReadOnlyList<string> arguments, IReadOnlyList<SafeHandle> inherited, string workingDirectory = "/")
+    public VmmProcess Start(
+        VmSpec spec,
+        Cgroup cgroup,
+        string program,
+        IReadOnlyList<string> arguments,
+        IReadOnlyList<SafeHandle> inherited,
+        string workingDirectory = "/",
+        UnprivilegedUser? user = null,
+        ProcessLimits? limits = null)
     {
         var path = Path.Combine(spec.RunDirectory, OutputFile);
         OutputPipe? output = null;
@@ -69,6 +79,8 @@ internal sealed class VmmProcessHost
                 Output = path,
                 Inherited = inherited,
                 WorkingDirectory = workingDirectory,
+                User = user,
+                Limits = limits,
             });
             return new VmmProcess(started.Hold, cgroup, output, started.Exited, Time);
         }

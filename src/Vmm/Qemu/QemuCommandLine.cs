@@ -7,15 +7,8 @@ namespace Ravel.Vmm.Qemu;
 /// <summary>QEMU's arguments for a VM; pure. Options: qemu-system(1) and docs/system/i386/microvm of QEMU 7.2.</summary>
 internal static class QemuCommandLine
 {
-    /// <summary>Descriptors <see cref="QemuDriver"/> hands over, in this order.</summary>
-    public const int MonitorDescriptor = 3;
-
-    public const int LinkDescriptor = 4;
-
-    public const int SnapshotDescriptor = 5;
-
     /// <summary>Where QEMU reads what it restores.</summary>
-    public static string SnapshotSource { get; } = Text($"fd:{SnapshotDescriptor}");
+    public static string StateSource(QemuDescriptors descriptors) => Text($"fd:{descriptors.State}");
 
     /// <summary>Bytes of serial console QEMU keeps; has to be a power of two.</summary>
     public const int ConsoleBytes = 64 * 1024;
@@ -40,9 +33,10 @@ internal static class QemuCommandLine
 
     /// <param name="spec">The VM.</param>
     /// <param name="host">Where it runs.</param>
-    /// <param name="templateMemory">The file that becomes the memory of a template this VM is booted for; null = it is no such VM.</param>
-    public static List<string> Build(VmSpec spec, QemuHost host, string? templateMemory = null)
+    /// <param name="isTemplate">Whether it is the guest of a template that is being made: its memory is what the template's will be.</param>
+    public static List<string> Build(VmSpec spec, QemuHost host, bool isTemplate = false)
     {
+        var descriptors = QemuDescriptors.Of(spec, host, isTemplate);
         var isKvm = host.Accelerator == "kvm";
         var arguments = new Arguments();
         arguments.Add("-name", Escape(spec.Id));
@@ -52,23 +46,23 @@ internal static class QemuCommandLine
         arguments.Add("-cpu", isKvm ? "host" : "max");
         arguments.Add("-smp", Text($"{spec.Cpus}"));
         arguments.Add("-m", Text($"{spec.MemoryMib}M"));
-        arguments.Add("-object", Memory(spec, templateMemory));
+        arguments.Add("-object", Memory(spec, descriptors, isTemplate));
         arguments.Add("-nodefaults", "-no-user-config", "-display", "none");
         arguments.Add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
         // The guest's end leaves QEMU paused, so that whoever comes later can ask how it ended.
         arguments.Add("-action", "reboot=shutdown,shutdown=pause,panic=pause");
         // Nothing runs before Ravel has spoken to QEMU.
         arguments.Add("-S");
-        arguments.Add("-chardev", Text($"socket,id=monitor,fd={MonitorDescriptor},server=on,wait=off"));
+        arguments.Add("-chardev", Text($"socket,id=monitor,fd={QemuDescriptors.Monitor},server=on,wait=off"));
         arguments.Add("-mon", "chardev=monitor,mode=control");
         arguments.Add("-chardev", Text($"ringbuf,id={ConsoleDevice},size={ConsoleBytes}"));
         arguments.Add("-serial", $"chardev:{ConsoleDevice}");
         arguments.Add("-global", "virtio-mmio.force-legacy=false");
-        arguments.Add("-kernel", spec.Boot.KernelPath, "-initrd", spec.Boot.InitramfsPath);
+        arguments.Add("-kernel", QemuDescriptors.PathOf(descriptors.Kernel), "-initrd", QemuDescriptors.PathOf(descriptors.Initramfs));
         arguments.Add("-append", KernelArguments(spec.Boot, host));
-        AddDevices(arguments, spec, host, hasNetwork: templateMemory is null);
+        AddDevices(arguments, spec, descriptors);
         if (spec.Restore is not null)
-            arguments.Add("-incoming", SnapshotSource);
+            arguments.Add("-incoming", StateSource(descriptors));
         else if (spec.Template is not null)
             arguments.Add("-incoming", "defer");
         return arguments.List;
@@ -95,15 +89,11 @@ internal static class QemuCommandLine
     /// One name in all of them, which a saved VM is held against. A template's memory is a file that its guests map privately: none writes
     /// to it, and what they do not change is in memory once.
     /// </summary>
-    private static string Memory(VmSpec spec, string? templateMemory)
-    {
-        var file = templateMemory ?? (spec.Template is { } template ? Path.Combine(template.Directory, QemuTemplate.MemoryFile) : null);
-        return file is null
-            ? Text($"memory-backend-ram,id=ram,size={spec.MemoryMib}M")
-            : Text($"memory-backend-file,id=ram,size={spec.MemoryMib}M,mem-path={Escape(file)},share={(templateMemory is null ? "off" : "on")}");
-    }
+    private static string Memory(VmSpec spec, QemuDescriptors descriptors, bool isTemplate) => descriptors.Memory is { } file
+        ? Text($"memory-backend-file,id=ram,size={spec.MemoryMib}M,mem-path={QemuDescriptors.PathOf(file)},share={(isTemplate ? "on" : "off")}")
+        : Text($"memory-backend-ram,id=ram,size={spec.MemoryMib}M");
 
-    private static void AddDevices(Arguments arguments, VmSpec spec, QemuHost host, bool hasNetwork)
+    private static void AddDevices(Arguments arguments, VmSpec spec, QemuDescriptors descriptors)
     {
         // No bus= is given: QEMU takes the transports from the last to the first and lists them to the guest in that order,
         // so the guest sees the devices as they stand here. Named ascending (bus=virtio-mmio-bus.0, …) the guest's
@@ -115,9 +105,11 @@ internal static class QemuCommandLine
             // disk. Threads do the I/O: io_uring is often forbidden, Linux AIO needs O_DIRECT. Read-only files are not locked,
             // since any number of guests share them; a writable one is, against a second VM by mistake.
             var mode = drive.ReadOnly ? "read-only=on,locking=off" : "read-only=off";
+            // A set of descriptors of which it has one: QEMU opens /dev/fdset/N by copying it.
+            arguments.Add("-add-fd", Text($"fd={descriptors.Drives[i]},set={i}"));
             arguments.Add(
                 "-blockdev",
-                Text($"driver=file,node-name=file{i},filename={Escape(drive.Path)},{mode},auto-read-only=off,aio=threads,cache.direct=off,discard=unmap"));
+                Text($"driver=file,node-name=file{i},filename=/dev/fdset/{i},{mode},auto-read-only=off,aio=threads,cache.direct=off,discard=unmap"));
             arguments.Add(
                 "-blockdev", Text($"driver=raw,node-name=drive{i},file=file{i},read-only={(drive.ReadOnly ? "on" : "off")},discard=unmap"));
             arguments.Add("-device", Text($"virtio-blk-device,id={DriveDevice(i)},drive=drive{i}"));
@@ -125,15 +117,15 @@ internal static class QemuCommandLine
         for (var i = 0; i < spec.Networks.Count; i++)
         {
             var network = spec.Networks[i];
-            var vhost = host.HasVhostNet ? ",vhost=on" : "";
+            var vhost = descriptors.Vhosts.Count > i ? Text($",vhost=on,vhostfd={descriptors.Vhosts[i]}") : "";
             // A hub without other ports leads nowhere.
             arguments.Add(
                 "-netdev",
-                hasNetwork ? Text($"tap,id=tap{i},ifname={network.Tap},script=no,downscript=no{vhost}") : Text($"hubport,id=tap{i},hubid={i}"));
+                descriptors.Taps.Count > i ? Text($"tap,id=tap{i},fd={descriptors.Taps[i]}{vhost}") : Text($"hubport,id=tap{i},hubid={i}"));
             arguments.Add("-device", Text($"virtio-net-device,id=net{i},netdev=tap{i},mac={network.Mac}"));
         }
         arguments.Add("-device", "virtio-serial-device,id=serial,max_ports=2");
-        arguments.Add("-chardev", Text($"socket,id=link,fd={LinkDescriptor},server=on,wait=off"));
+        arguments.Add("-chardev", Text($"socket,id=link,fd={QemuDescriptors.Link},server=on,wait=off"));
         arguments.Add("-device", $"virtserialport,bus=serial.0,nr=1,chardev=link,name={LinkProtocol.SerialPortName}");
         arguments.Add("-object", "rng-builtin,id=random");
         arguments.Add("-device", "virtio-rng-device,rng=random");

@@ -61,8 +61,9 @@ public sealed partial class QemuDriver
     {
         using var monitor = UnixListener.Create(Path.Combine(spec.RunDirectory, MonitorSocket));
         using var link = UnixListener.Create(Path.Combine(spec.RunDirectory, LinkSocket));
-        var arguments = QemuCommandLine.Build(spec, host, Path.Combine(directory, QemuTemplate.MemoryFile));
-        var process = _processes.Start(spec, cgroup, program, arguments, [monitor.SafeHandle, link.SafeHandle]);
+        using var files = QemuFiles.OpenForTemplate(spec, Path.Combine(directory, QemuTemplate.MemoryFile));
+        var arguments = QemuCommandLine.Build(spec, host, isTemplate: true);
+        var process = Start(spec, cgroup, program, host, arguments, [monitor.SafeHandle, link.SafeHandle, .. files.Handles]);
         monitor.Dispose();
         link.Dispose();
         var record = new VmmRecord(DriverName, spec.Id, spec.RunDirectory, process.Identity.Pid, process.Identity.StartTime, spec.Cgroup);

@@ -32,10 +32,19 @@ public sealed partial class QemuDriver : IVmmDriver, IVmTemplates
     /// <summary>QEMU's last words over a stream it cannot read (migration/migration.c); it ends with them.</summary>
     private const string MemoryRefused = "load of migration failed";
 
+    private const string Setpriv = "setpriv";
+
+    /// <summary>Its files, and an event or two for each of the guest's devices and processors.</summary>
+    private const int MaxOpenFiles = 1024;
+
+    /// <summary>Processors, and workers for disks, of which QEMU starts up to 64.</summary>
+    private const int MaxThreads = 256;
+
     private static readonly TimeSpan RestorePoll = TimeSpan.FromMilliseconds(2);
 
     private readonly VmmOptions _options;
     private readonly VmmProcessHost _processes;
+    private readonly QemuTemplateMemory _templateMemory = new();
     private string? _version;
 
     public QemuDriver(VmmOptions options, TimeProvider? time = null)
@@ -65,6 +74,13 @@ public sealed partial class QemuDriver : IVmmDriver, IVmTemplates
             {
                 problems.Add(new VmmProblem("qemu", e.Message, "reinstall the package qemu-system-x86"));
             }
+        }
+        if (Executable.Find(Setpriv) is null)
+            problems.Add(new VmmProblem("qemu", $"{Setpriv} is not installed, with which QEMU gives up root", "install the package util-linux"));
+        if (host is { Accelerator: "kvm", CanOthersOpenKvm: false })
+        {
+            problems.Add(new VmmProblem(
+                "kvm", "/dev/kvm is root's alone, and QEMU does not run as root", "give it a group that may read and write it: chgrp kvm /dev/kvm; chmod 660 /dev/kvm"));
         }
         var isAvailable = problems.Count == 0;
         foreach (var words in _processes.Cgroups.Probe())
@@ -140,12 +156,12 @@ public sealed partial class QemuDriver : IVmmDriver, IVmTemplates
     {
         using var monitor = UnixListener.Create(Path.Combine(spec.RunDirectory, MonitorSocket));
         using var link = UnixListener.Create(Path.Combine(spec.RunDirectory, LinkSocket));
-        using var snapshot = OpenSnapshot(spec);
-        List<SafeHandle> inherited = [monitor.SafeHandle, link.SafeHandle];
-        if (snapshot is not null)
-            inherited.Add(snapshot);
+        if (spec.Template is { } template)
+            QemuTemplate.Check(template.Directory, spec.MemoryMib);
+        using var files = await Task.Run(() => QemuFiles.Open(spec, host, _templateMemory), cancellationToken).ConfigureAwait(false);
+        List<SafeHandle> inherited = [monitor.SafeHandle, link.SafeHandle, .. files.Handles];
 
-        var process = _processes.Start(spec, cgroup, program, QemuCommandLine.Build(spec, host), inherited);
+        var process = Start(spec, cgroup, program, host, QemuCommandLine.Build(spec, host), inherited);
         // Only QEMU's own ends are left: its death is then an end of the connection, not a wait.
         monitor.Dispose();
         link.Dispose();
@@ -158,8 +174,8 @@ public sealed partial class QemuDriver : IVmmDriver, IVmTemplates
             var checking = spec.Restore is null ? Task.CompletedTask : Task.Run(() => SavedStream.CheckAsync(spec.Restore.Directory, cancellationToken), cancellationToken);
             vm = await QemuVm.AttachAsync(record, process, _processes.Time, cancellationToken).ConfigureAwait(false);
             if (spec.Template is not null)
-                await QemuMigration.BeginLoadAsync(vm.Monitor, QemuCommandLine.SnapshotSource, cancellationToken).ConfigureAwait(false);
-            if (snapshot is not null)
+                await QemuMigration.BeginLoadAsync(vm.Monitor, QemuCommandLine.StateSource(QemuDescriptors.Of(spec, host, isTemplate: false)), cancellationToken).ConfigureAwait(false);
+            if (spec.Restore is not null || spec.Template is not null)
                 await WaitForRestoreAsync(vm, cancellationToken).ConfigureAwait(false);
             await checking.ConfigureAwait(false);
             if (spec.Limits.Disk is not null)
@@ -184,6 +200,18 @@ public sealed partial class QemuDriver : IVmmDriver, IVmTemplates
             throw;
         }
     }
+
+    /// <summary>As the VM's own user, with no right but to what it is handed.</summary>
+    private VmmProcess Start(VmSpec spec, Cgroup cgroup, string program, QemuHost host, List<string> arguments, List<SafeHandle> inherited)
+    {
+        var user = spec.UserId is { } id ? new UnprivilegedUser(RequireSetpriv(), id, host.Groups) : null;
+        // The number of threads is counted by user: only a user of its own can be held to it.
+        var limits = user is null ? null : new ProcessLimits(MaxOpenFiles, MaxThreads, QemuFiles.LongestFile(spec));
+        return _processes.Start(spec, cgroup, program, arguments, inherited, user: user, limits: limits);
+    }
+
+    private static string RequireSetpriv() =>
+        Executable.Find(Setpriv) ?? throw new VmmException($"{Setpriv} is not installed: install the package util-linux");
 
     private async Task WaitForRestoreAsync(QemuVm vm, CancellationToken cancellationToken)
     {
@@ -224,28 +252,6 @@ public sealed partial class QemuDriver : IVmmDriver, IVmTemplates
             return null;
         var version = new string([.. text.AsSpan(at + Before.Length).ToString().TakeWhile(c => char.IsAsciiDigit(c) || c == '.')]);
         return version.Length == 0 ? null : version;
-    }
-
-    /// <summary>What QEMU is to read, or null if it boots.</summary>
-    private static Microsoft.Win32.SafeHandles.SafeFileHandle? OpenSnapshot(VmSpec spec)
-    {
-        if (spec.Template is { } template)
-            QemuTemplate.Check(template.Directory, spec.MemoryMib);
-        var path = spec.Restore is { } restore
-            ? Path.Combine(restore.Directory, SnapshotFile)
-            : spec.Template is not null ? Path.Combine(spec.Template.Directory, QemuTemplate.StateFile) : null;
-        try
-        {
-            return path is null ? null : File.OpenHandle(path);
-        }
-        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
-        {
-            throw new VmRestoreException($"snapshot {path} is not there", e);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new VmmException($"snapshot {path} cannot be read: {e.Message}", e);
-        }
     }
 
     private static async Task DisposeAsync(QemuVm? vm, VmmProcess process)

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
+using Ravel.Linux.Guest;
 
 namespace Ravel.Vmm.Qemu;
 
@@ -9,11 +10,31 @@ namespace Ravel.Vmm.Qemu;
 /// <param name="HasVhostNet"><c>/dev/vhost-net</c> is there.</param>
 internal sealed partial record QemuHost(string Accelerator, int? TscKhz, bool HasVhostNet)
 {
+    /// <summary>Groups a user has to be in to open /dev/kvm.</summary>
+    public IReadOnlyList<int> Groups { get; init; } = [];
+
+    /// <summary>Whether anybody but root can open /dev/kvm at all.</summary>
+    public bool CanOthersOpenKvm { get; init; } = true;
+
     /// <param name="wantedAccelerator"><c>kvm</c>, <c>tcg</c>, or null to choose.</param>
-    public static QemuHost Detect(string? wantedAccelerator) => new(
-        ChooseAccelerator(wantedAccelerator, Directory.Exists, CanOpenKvm),
-        ParseTscKhz(ReadText("/proc/cpuinfo")),
-        File.Exists("/dev/vhost-net"));
+    public static QemuHost Detect(string? wantedAccelerator)
+    {
+        var host = new QemuHost(
+            ChooseAccelerator(wantedAccelerator, Directory.Exists, CanOpenKvm),
+            ParseTscKhz(ReadText("/proc/cpuinfo")),
+            File.Exists("/dev/vhost-net"));
+        return host.Accelerator == "kvm" && FileStatus.Of("/dev/kvm", follow: true) is { } device ? host.WithKvm(device.Mode, (int)device.GroupId) : host;
+    }
+
+    /// <param name="mode">Of /dev/kvm.</param>
+    /// <param name="group">Its group.</param>
+    public QemuHost WithKvm(uint mode, int group)
+    {
+        const uint ForOthers = 0x6, ForGroup = 0x30;
+        if ((mode & ForOthers) == ForOthers)
+            return this;
+        return (mode & ForGroup) == ForGroup && group != 0 ? this with { Groups = [group] } : this with { CanOthersOpenKvm = false };
+    }
 
     /// <summary>
     /// KVM only with the processor's own module and a device that opens: under a paravirtual one (<c>kvm_pvm</c>) /dev/kvm is

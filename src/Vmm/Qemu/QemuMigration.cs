@@ -7,10 +7,12 @@ namespace Ravel.Vmm.Qemu;
 
 /// <summary>
 /// Saves a VM by migrating it into a file. Through a Unix socket and this process: QEMU's sandbox forbids it to start a
-/// helper (exec:), and writing to a file itself (file:) came with QEMU 8.2.
+/// helper (exec:), it may open no file itself, and what it writes is digested on the way. The socket is handed to it, for the same reason.
 /// </summary>
 internal static class QemuMigration
 {
+    private const string StreamName = "saved";
+
     private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(5);
 
     /// <summary>Returns the directory, which holds a whole snapshot or is not there.</summary>
@@ -55,14 +57,19 @@ internal static class QemuMigration
         var socket = Path.Combine(runDirectory, QemuDriver.MigrationSocket);
         try
         {
-            using var listener = UnixListener.Create(socket);
+            var (connection, theirs) = await ConnectAsync(socket, cancellationToken).ConfigureAwait(false);
+            using var ours = connection;
+            await using var stream = theirs.ConfigureAwait(false);
             using var stopped = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-            var copying = CopyAsync(listener, file, stopped.Token);
+            var copying = CopyAsync(ours, file, stopped.Token);
             try
             {
+                await monitor.PassAsync(StreamName, theirs.Socket.SafeHandle, cancellationToken).ConfigureAwait(false);
                 // Said in either case: one that began as a template was told to for its own beginning.
                 await IgnoreSharedMemoryAsync(monitor, withoutSharedMemory, cancellationToken).ConfigureAwait(false);
-                await MigrateAsync(monitor, socket, time, cancellationToken).ConfigureAwait(false);
+                await MigrateAsync(monitor, time, cancellationToken).ConfigureAwait(false);
+                // Shuts QEMU's end down, too: the end of the stream, behind all that was written.
+                await theirs.DisposeAsync().ConfigureAwait(false);
                 return await copying.ConfigureAwait(false);
             }
             catch (VmmException) when (copying.IsFaulted)
@@ -89,9 +96,24 @@ internal static class QemuMigration
         await monitor.ExecuteAsync("migrate-incoming", writer => writer.WriteString("uri", source), cancellationToken).ConfigureAwait(false);
     }
 
-    private static async Task<SavedStream> CopyAsync(Socket listener, string path, CancellationToken cancellationToken)
+    /// <summary>Both ends of a stream.</summary>
+    private static async Task<(Socket Ours, NetworkStream Theirs)> ConnectAsync(string socket, CancellationToken cancellationToken)
     {
-        using var connection = await listener.AcceptAsync(cancellationToken).ConfigureAwait(false);
+        using var listener = UnixListener.Create(socket);
+        var theirs = await UnixListener.ConnectAsync(socket, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            return (await listener.AcceptAsync(cancellationToken).ConfigureAwait(false), theirs);
+        }
+        catch
+        {
+            await theirs.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    private static async Task<SavedStream> CopyAsync(Socket connection, string path, CancellationToken cancellationToken)
+    {
         using var digest = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         await using var target = new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.None, bufferSize: 0);
         var buffer = new byte[1024 * 1024];
@@ -120,12 +142,12 @@ internal static class QemuMigration
         },
         cancellationToken);
 
-    private static async Task MigrateAsync(QmpClient monitor, string socket, TimeProvider time, CancellationToken cancellationToken)
+    private static async Task MigrateAsync(QmpClient monitor, TimeProvider time, CancellationToken cancellationToken)
     {
         // The default keeps to 128 MiB/s for the sake of a network.
         await monitor.ExecuteAsync(
             "migrate-set-parameters", writer => writer.WriteNumber("max-bandwidth", 1L << 40), cancellationToken).ConfigureAwait(false);
-        await monitor.ExecuteAsync("migrate", writer => writer.WriteString("uri", $"unix:{socket}"), cancellationToken).ConfigureAwait(false);
+        await monitor.ExecuteAsync("migrate", writer => writer.WriteString("uri", $"fd:{StreamName}"), cancellationToken).ConfigureAwait(false);
         while (true)
         {
             var answer = await monitor.ExecuteAsync("query-migrate", null, cancellationToken).ConfigureAwait(false);

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
+using Ravel.Linux.Processes;
 
 namespace Ravel.Vmm.Qemu;
 
@@ -26,6 +27,8 @@ internal static class QemuTemplate
         var memory = Path.Combine(directory, MemoryFile);
         using (var file = File.OpenHandle(memory, FileMode.Open, FileAccess.ReadWrite))
             RandomAccess.FlushToDisk(file);
+        // No more its guest's: what began as a user of that number may come again.
+        FileLinks.ChangeOwner(memory, 0, 0);
         File.SetUnixFileMode(memory, UnixFileMode.UserRead);
         var info = new FileInfo(memory);
         using var content = new FileStream(Path.Combine(directory, ContentFile), FileMode.CreateNew, FileAccess.Write);

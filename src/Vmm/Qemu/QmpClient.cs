@@ -1,7 +1,9 @@
 using System.Buffers;
 using System.Globalization;
 using System.Net.Sockets;
+using System.Runtime.InteropServices;
 using System.Text.Json;
+using Ravel.Linux.Processes;
 using Ravel.Vmm.Processes;
 
 namespace Ravel.Vmm.Qemu;
@@ -16,7 +18,7 @@ internal sealed class QmpClient : IAsyncDisposable
 
     private static readonly TimeSpan ReplyTimeout = TimeSpan.FromSeconds(30);
 
-    private readonly Stream _stream;
+    private readonly NetworkStream _stream;
     private readonly TimeProvider _time;
     private readonly Action<string, JsonElement> _onEvent;
     private readonly SemaphoreSlim _turn = new(1);
@@ -29,7 +31,7 @@ internal sealed class QmpClient : IAsyncDisposable
     private long _awaitedId;
     private Task _reading = Task.CompletedTask;
 
-    private QmpClient(Stream stream, TimeProvider time, Action<string, JsonElement> onEvent)
+    private QmpClient(NetworkStream stream, TimeProvider time, Action<string, JsonElement> onEvent)
     {
         _stream = stream;
         _time = time;
@@ -45,7 +47,7 @@ internal sealed class QmpClient : IAsyncDisposable
     public static async Task<QmpClient> ConnectAsync(
         string path, TimeProvider time, Action<string, JsonElement> onEvent, CancellationToken cancellationToken)
     {
-        Stream stream;
+        NetworkStream stream;
         try
         {
             stream = await UnixListener.ConnectAsync(path, cancellationToken).ConfigureAwait(false);
@@ -75,9 +77,18 @@ internal sealed class QmpClient : IAsyncDisposable
         }
     }
 
+    /// <summary>Hands QEMU an open file, for a command that names it (getfd).</summary>
+    /// <exception cref="VmmException">QEMU refused, with its words, or is gone.</exception>
+    public Task PassAsync(string name, SafeHandle file, CancellationToken cancellationToken) =>
+        ExecuteAsync("getfd", writer => writer.WriteString("fdname", name), file, cancellationToken);
+
     /// <summary>Runs a command and returns what it returned.</summary>
     /// <exception cref="VmmException">QEMU refused, with its words, or is gone.</exception>
-    public async Task<JsonElement> ExecuteAsync(string command, Action<Utf8JsonWriter>? arguments, CancellationToken cancellationToken)
+    public Task<JsonElement> ExecuteAsync(string command, Action<Utf8JsonWriter>? arguments, CancellationToken cancellationToken) =>
+        ExecuteAsync(command, arguments, null, cancellationToken);
+
+    private async Task<JsonElement> ExecuteAsync(
+        string command, Action<Utf8JsonWriter>? arguments, SafeHandle? file, CancellationToken cancellationToken)
     {
         await _turn.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
@@ -94,7 +105,11 @@ internal sealed class QmpClient : IAsyncDisposable
             }
             try
             {
-                await _stream.WriteAsync(Encode(command, id, arguments), cancellationToken).ConfigureAwait(false);
+                var line = Encode(command, id, arguments);
+                if (file is null)
+                    await _stream.WriteAsync(line, cancellationToken).ConfigureAwait(false);
+                else
+                    DescriptorPassing.Send(_stream.Socket, line.Span, file);
                 return await reply.WaitAsync(ReplyTimeout, _time, cancellationToken).ConfigureAwait(false);
             }
             catch (IOException e)

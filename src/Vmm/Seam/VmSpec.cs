@@ -34,6 +34,11 @@ public sealed record VmSpec
 
     public VmLimits Limits { get; init; } = new();
 
+    /// <summary>
+    /// User and group id that the VMM runs under, of no other VM on the host; null = the caller's own. A jailed VMM has one from its jail instead.
+    /// </summary>
+    public int? UserId { get; init; }
+
     /// <summary>Resume this snapshot instead of booting; drives, networks and size are those above.</summary>
     public VmSnapshot? Restore { get; init; }
 

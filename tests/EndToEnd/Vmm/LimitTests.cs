@@ -38,8 +38,8 @@ public sealed class LimitTests : IAsyncLifetime
         await link.SendAsync(new Configure(_harness.Configuration(["/bin/busybox", "sh", "-c", "cat /dev/vdd > /dev/null; timeout 2 sh -c 'while :; do :; done'; true"])), _harness.Deadline);
         Assert.IsType<WorkloadStarted>(await link.Messages.ReadAsync(_harness.Deadline));
         var began = Stopwatch.GetTimestamp();
-        // Changed while it runs: from here on it has a fifth of a CPU, QEMU's threads included.
-        await vmm.SetLimitsAsync(new VmLimits { Cpus = 0.2, CpuWeight = 10, Disk = new RateLimit(Mebibyte) }, _harness.Deadline);
+        // Changed while it runs: from here on it has a tenth of a CPU, QEMU's threads included.
+        await vmm.SetLimitsAsync(new VmLimits { Cpus = 0.1, CpuWeight = 200, Disk = new RateLimit(Mebibyte) }, _harness.Deadline);
         var group = _harness.GroupOf(spec);
         var before = group.ReadUsage();
 
@@ -52,6 +52,6 @@ public sealed class LimitTests : IAsyncLifetime
         // 5 MiB at 1 MiB/s, of which one comes at once and some before the limit was lowered; then two seconds of spinning.
         Assert.True(elapsed > 4, $"it took only {elapsed} s");
         Assert.True(usage.ThrottledPeriods > before.ThrottledPeriods, "it never had to wait");
-        Assert.InRange((usage.CpuTime - before.CpuTime)!.Value.TotalSeconds, 0.01, (elapsed * 0.2 * 1.25) + 0.2);
+        Assert.InRange((usage.CpuTime - before.CpuTime)!.Value.TotalSeconds, 0.01, (elapsed * 0.1 * 1.25) + 0.2);
     }
 }

@@ -13,6 +13,8 @@ public sealed class BootedGuestHarness : VmmHarness
 {
     private const string Busybox = "/bin/busybox";
 
+    private static readonly SemaphoreSlim Preparing = new(1);
+
     private readonly BootSource _boot;
     private readonly string _rootfs;
     private readonly CgroupTree _cgroups;
@@ -49,9 +51,18 @@ public sealed class BootedGuestHarness : VmmHarness
         var data = Path.Combine(RepositoryRoot.Path, "artifacts", "test", "vmm");
         Directory.CreateDirectory(data);
         // The kernel's own words say where a boot that hangs stopped.
-        var boot = await new GuestBoot(kernels, data, init).PrepareAsync(CancellationToken.None) with { ExtraArguments = "loglevel=6" };
         var own = options with { CgroupRoot = $"ravel-test-{Environment.ProcessId}" };
-        return new BootedGuestHarness(VmmDrivers.Create(own), CgroupTree.Detect(own.CgroupRoot), boot, await MakeRootfsAsync(data));
+        // Test classes run beside each other and make the same files.
+        await Preparing.WaitAsync();
+        try
+        {
+            var boot = await new GuestBoot(kernels, data, init).PrepareAsync(CancellationToken.None) with { ExtraArguments = "loglevel=6" };
+            return new BootedGuestHarness(VmmDrivers.Create(own), CgroupTree.Detect(own.CgroupRoot), boot, await MakeRootfsAsync(data));
+        }
+        finally
+        {
+            Preparing.Release();
+        }
     }
 
     public override IReadOnlyList<string> PrintAndExit(string words, int code) =>

@@ -47,6 +47,8 @@ public abstract class VmmHarness : IAsyncDisposable
             Boot = Boot,
             Drives = NewDrives(number),
             Cgroup = $"test/{id}",
+            // Of nobody: neither an agent's machines nor jails have them.
+            UserId = 1_890_000_000 + (Environment.ProcessId % 100_000 * 100) + (number % 100),
         };
         lock (_specs)
             _specs.Add(spec);

@@ -31,6 +31,7 @@ public sealed class FirecrackerJailTests : IAsyncLifetime
         Assert.Distinct(users);
         Assert.All(users, user => Assert.InRange(user, _harness.Options.JailFirstId, _harness.Options.JailFirstId + _harness.Options.JailIdCount - 1));
         Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute, File.GetUnixFileMode(RootOf(first.Record.Id)));
+        Assert.Contains(File.ReadAllLines($"/proc/{first.Record.Pid}/limits"), line => line.StartsWith("Max open files            1024 ", StringComparison.Ordinal));
         // The jailer is gone: nobody but the VM is in its group.
         Assert.Equal(1, ParentOf(first.Record.Pid));
     }
@@ -81,7 +82,7 @@ public sealed class FirecrackerJailTests : IAsyncLifetime
             var driver = new FirecrackerDriver(options);
             var spec = harness.NewSpec();
 
-            var error = await Assert.ThrowsAsync<VmmException>(() => driver.LaunchAsync(spec, _harness.Deadline));
+            var error = await Assert.ThrowsAnyAsync<VmmException>(() => driver.LaunchAsync(spec, _harness.Deadline));
 
             Assert.Contains(words, error.Message);
             Assert.Empty(harness.Leftovers(spec));
@@ -95,7 +96,7 @@ public sealed class FirecrackerJailTests : IAsyncLifetime
     public async Task A_tap_that_is_not_there_is_not_made_and_a_network_namespace_needs_a_jail()
     {
         var spec = _harness.NewSpec() with { Networks = [new NetworkInterface("eth0", "rvabsent0", "02:00:00:00:00:01")] };
-        var error = await Assert.ThrowsAsync<VmmException>(() => _harness.Driver.LaunchAsync(spec, _harness.Deadline));
+        var error = await Assert.ThrowsAnyAsync<VmmException>(() => _harness.Driver.LaunchAsync(spec, _harness.Deadline));
         Assert.Contains("tap rvabsent0 does not exist", error.Message);
         Assert.Empty(_harness.Leftovers(spec));
 
@@ -105,7 +106,7 @@ public sealed class FirecrackerJailTests : IAsyncLifetime
         Assert.Empty(_harness.Leftovers(spec));
 
         await using var plain = new FakeFirecrackerHarness(isJailed: false);
-        error = await Assert.ThrowsAsync<VmmException>(
+        error = await Assert.ThrowsAnyAsync<VmmException>(
             () => plain.Driver.LaunchAsync(plain.NewSpec() with { NetworkNamespace = "/proc/self/ns/net" }, _harness.Deadline));
         Assert.Contains("needs the jailer", error.Message);
     }
@@ -184,11 +185,11 @@ public sealed class FirecrackerJailTests : IAsyncLifetime
         var metrics = await found.GetMetricsAsync(_harness.Deadline);
         Assert.Equal(new DiskUsage(8192, 1024, 16, 2), metrics.Disk);
         Assert.Equal(new BalloonUsage(100, 100, 64 << 20), metrics.Balloon);
-        Assert.Contains("cannot take 256", (await Assert.ThrowsAsync<VmmException>(() => found.SetBalloonAsync(256, _harness.Deadline))).Message);
+        Assert.Contains("cannot take 256", (await Assert.ThrowsAnyAsync<VmmException>(() => found.SetBalloonAsync(256, _harness.Deadline))).Message);
 
         await using var without = await _harness.Driver.LaunchAsync(_harness.NewSpec(), _harness.Deadline);
         Assert.Null((await without.GetMetricsAsync(_harness.Deadline)).Balloon);
-        Assert.Contains("no balloon", (await Assert.ThrowsAsync<VmmException>(() => without.SetBalloonAsync(1, _harness.Deadline))).Message);
+        Assert.Contains("no balloon", (await Assert.ThrowsAnyAsync<VmmException>(() => without.SetBalloonAsync(1, _harness.Deadline))).Message);
     }
 
     private string RootOf(string id) => Path.Combine(_harness.Options.JailDirectory, "firecracker", id, "root");

@@ -170,7 +170,7 @@ public sealed class WarmStarterTests : IAsyncLifetime
         if (_starter is not null)
             await _starter.DisposeAsync();
         _starter = new WarmStarter(
-            _driver, new TemplateStore(Templates, options.MaxTemplates, _time), options, RunDirectory, "0", () => _leftBytes, _time, NullLogger.Instance);
+            _driver, new TemplateStore(Templates, options.MaxTemplates, _time), options, RunDirectory, "0", null, () => _leftBytes, _time, NullLogger.Instance);
         await _starter.RecoverAsync(CancellationToken.None);
     }
 

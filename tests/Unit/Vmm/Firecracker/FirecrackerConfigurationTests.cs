@@ -74,11 +74,11 @@ public sealed class FirecrackerConfigurationTests
         Assert.Equal("/srv/jailer/firecracker/01J/root/firecracker.pid", jail.PidFile);
         Assert.Equal(
             "--id 01J --exec-file /opt/firecracker --uid 7 --gid 7 --chroot-base-dir /srv/jailer --cgroup-version 2 "
-            + "--parent-cgroup ravel/0/01J --new-pid-ns -- --api-sock api.sock",
-            string.Join(' ', jail.Arguments("/opt/firecracker", 7, hasUnified: true, "ravel/0/01J", networkNamespace: null)));
+            + "--parent-cgroup ravel/0/01J --resource-limit no-file=1024 --resource-limit fsize=99 --new-pid-ns -- --api-sock api.sock",
+            string.Join(' ', jail.Arguments("/opt/firecracker", 7, hasUnified: true, "ravel/0/01J", 99, networkNamespace: null)));
         Assert.Contains(
-            "--cgroup-version 1 --parent-cgroup ravel/0/01J --netns /run/netns/a --new-pid-ns",
-            string.Join(' ', jail.Arguments("/opt/firecracker", 7, hasUnified: false, "ravel/0/01J", "/run/netns/a")));
+            "--cgroup-version 1 --parent-cgroup ravel/0/01J --netns /run/netns/a --resource-limit ",
+            string.Join(' ', jail.Arguments("/opt/firecracker", 7, hasUnified: false, "ravel/0/01J", 99, "/run/netns/a")));
     }
 
     [Fact]

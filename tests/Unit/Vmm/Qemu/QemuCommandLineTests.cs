@@ -30,13 +30,15 @@ public sealed class QemuCommandLineTests
     }
 
     [Fact]
-    public void Drives_stand_in_their_order_with_commas_escaped_and_read_only_ones_unlocked()
+    public void Drives_stand_in_their_order_by_descriptor_and_read_only_ones_unlocked()
     {
         var values = QemuCommandLine.Build(Spec, Emulated);
 
         var files = values.Where(value => value.StartsWith("driver=file", StringComparison.Ordinal)).ToList();
-        Assert.Contains("filename=/images/a,,b.erofs,read-only=on,locking=off", files[0]);
-        Assert.Contains("filename=/disks/d.img,read-only=off,", files[1]);
+        Assert.Contains("filename=/dev/fdset/0,read-only=on,locking=off", files[0]);
+        Assert.Contains("filename=/dev/fdset/1,read-only=off,", files[1]);
+        Assert.Contains("fd=7,set=0", values);
+        Assert.Contains("fd=8,set=1", values);
         Assert.DoesNotContain("locking", files[1]);
         Assert.True(values.IndexOf("virtio-blk-device,id=blk0,drive=drive0") < values.IndexOf("virtio-blk-device,id=blk1,drive=drive1"));
     }
@@ -50,7 +52,9 @@ public sealed class QemuCommandLineTests
         Assert.Contains("-no-user-config", values);
         Assert.Contains("-S", values);
         Assert.Contains("on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny", values);
-        Assert.Contains("tap,id=tap0,ifname=rv0-1,script=no,downscript=no", values);
+        Assert.Contains("tap,id=tap0,fd=9", values);
+        // None of the VM's paths: QEMU's user may reach none of them.
+        Assert.DoesNotContain(values, value => value.Contains("/images", StringComparison.Ordinal) || value.Contains("/disks", StringComparison.Ordinal) || value.Contains("/boot", StringComparison.Ordinal));
         Assert.DoesNotContain("-incoming", values);
     }
 
@@ -61,25 +65,37 @@ public sealed class QemuCommandLineTests
 
         Assert.Contains("kvm", values);
         Assert.Contains("host", values);
-        Assert.Contains("tap,id=tap0,ifname=rv0-1,script=no,downscript=no,vhost=on", values);
+        Assert.Contains("tap,id=tap0,fd=9,vhost=on,vhostfd=10", values);
     }
 
     [Fact]
     public void A_restored_VM_reads_its_state_from_the_descriptor_it_is_handed() =>
-        Assert.Contains("fd:5", QemuCommandLine.Build(Spec with { Restore = new VmSnapshot("/s", "qemu", "7.2.22") }, Emulated));
+        Assert.Contains("fd:10", QemuCommandLine.Build(Spec with { Restore = new VmSnapshot("/s", "qemu", "7.2.22") }, Emulated));
 
     [Fact]
     public void A_templates_memory_is_a_file_that_only_the_VM_it_is_made_of_writes_to()
     {
-        var made = QemuCommandLine.Build(Spec, Emulated, "/t/a,b.partial/memory");
-        Assert.Contains("memory-backend-file,id=ram,size=256M,mem-path=/t/a,,b.partial/memory,share=on", made);
+        var made = QemuCommandLine.Build(Spec, Emulated, isTemplate: true);
+        Assert.Contains("memory-backend-file,id=ram,size=256M,mem-path=/proc/self/fd/9,share=on", made);
         Assert.Contains("hubport,id=tap0,hubid=0", made);
         Assert.DoesNotContain(made, value => value.Contains("rv0-1", StringComparison.Ordinal));
 
         var copy = QemuCommandLine.Build(Spec with { Template = new VmTemplate("/t/a") }, Emulated);
-        Assert.Contains("memory-backend-file,id=ram,size=256M,mem-path=/t/a/memory,share=off", copy);
+        Assert.Contains("memory-backend-file,id=ram,size=256M,mem-path=/proc/self/fd/11,share=off", copy);
         Assert.Equal("defer", copy[copy.IndexOf("-incoming") + 1]);
         Assert.Contains("memory-backend-ram,id=ram,size=256M", QemuCommandLine.Build(Spec, Emulated));
+    }
+
+    [Theory]
+    [InlineData(0x1b6, 0, true, new int[0])]
+    [InlineData(0x1b0, 106, true, new[] { 106 })]
+    [InlineData(0x1b0, 0, false, new int[0])]
+    [InlineData(0x180, 106, false, new int[0])]
+    public void A_user_gets_the_group_that_opens_kvm_if_anybody_may(uint mode, int group, bool canOpen, int[] groups)
+    {
+        var host = Kvm.WithKvm(mode, group);
+        Assert.Equal(canOpen, host.CanOthersOpenKvm);
+        Assert.Equal(groups, host.Groups);
     }
 
     [Theory]
