@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Security;
+using System.Net.Sockets;
 using System.Security.Cryptography.X509Certificates;
 
 namespace Ravel.Images.Registry;
@@ -41,6 +42,7 @@ internal sealed class RegistryConnections(RegistryOptions options) : IDisposable
             AutomaticDecompression = DecompressionMethods.None,
             ConnectTimeout = options.StallTimeout,
             MaxResponseHeadersLength = MaxHeaderKilobytes,
+            ConnectCallback = ConnectAsync,
         };
         if (authorities is not null)
         {
@@ -54,4 +56,33 @@ internal sealed class RegistryConnections(RegistryOptions options) : IDisposable
         client.DefaultRequestHeaders.AcceptEncoding.ParseAdd("identity");
         return client;
     }
+
+    /// <summary>Resolves the name itself, so that what is judged is what is connected to.</summary>
+    private async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, CancellationToken cancellationToken)
+    {
+        var (host, port) = (context.DnsEndPoint.Host, context.DnsEndPoint.Port);
+        var addresses = await Dns.GetHostAddressesAsync(host, cancellationToken);
+        // Another host than the request's is the proxy, which is the operator's choice.
+        if (context.InitialRequestMessage.RequestUri is { } to && string.Equals(to.IdnHost.Trim('[', ']'), host.Trim('[', ']'), StringComparison.OrdinalIgnoreCase))
+        {
+            var allowed = Array.FindAll(addresses, address => RegistryEndpoint.MayConnect(to, address, options));
+            if (allowed.Length == 0 && addresses.Length > 0)
+                throw new RefusedAddressException($"{host} is {addresses[0]} here, an address of this host or link; if that is meant, name it in {options.SettingsFile}");
+            addresses = allowed;
+        }
+        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        try
+        {
+            await socket.ConnectAsync(addresses, port, cancellationToken);
+            return new NetworkStream(socket, ownsSocket: true);
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
 }
+
+/// <summary>A registry's name leads where a registry has no business.</summary>
+internal sealed class RefusedAddressException(string message) : Exception(message);

@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Sockets;
 
 namespace Ravel.Images.Registry;
 
@@ -11,6 +12,9 @@ internal sealed record RegistryPlace(string Host, string Repository, Uri Endpoin
 internal static class RegistryEndpoint
 {
     private const string DockerHub = "registry-1.docker.io";
+
+    /// <summary>Of clouds that have theirs outside the link's own addresses.</summary>
+    private static readonly IPAddress[] Metadata = [IPAddress.Parse("fd00:ec2::254"), IPAddress.Parse("100.100.100.200")];
 
     public static Uri Of(string registry, RegistryOptions options)
     {
@@ -47,6 +51,23 @@ internal static class RegistryEndpoint
         _ => false,
     };
 
+    /// <summary>
+    /// Whether what a name resolves to may be connected to. Whoever holds a name may point it at this host, at its link, or at the
+    /// services clouds have there; only the operator's own names may lead so, and those that say that they are this host.
+    /// </summary>
+    public static bool MayConnect(Uri to, IPAddress address, RegistryOptions options)
+    {
+        var plain = address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address;
+        var isLink = plain.IsIPv6LinkLocal || plain.IsIPv6Multicast || Metadata.Contains(plain)
+            || (plain.AddressFamily == AddressFamily.InterNetwork && plain.GetAddressBytes() is [169, 254, ..] or [>= 224, ..]);
+        return (!isLink && !IsThisHost(plain))
+            || (!isLink && IsThisHost(to))
+            || IsIn(options.PlainHttpRegistries, to, to.Authority)
+            || IsIn(options.TlsRegistries, to, to.Authority)
+            || IsIn(options.Authorities.Keys, to, to.Authority)
+            || options.Mirrors.Values.Any(mirrors => IsIn(mirrors.Select(mirror => mirror.Host), to, to.Authority));
+    }
+
     private static bool IsIn(IEnumerable<string> registries, Uri uri, string authority) =>
         registries.Any(registry => string.Equals(registry, authority, StringComparison.OrdinalIgnoreCase)
             || string.Equals(registry, uri.Host, StringComparison.OrdinalIgnoreCase));
@@ -55,8 +76,12 @@ internal static class RegistryEndpoint
     private static bool IsThisHost(Uri uri) =>
         IsLoopback(uri) || uri.Host.TrimEnd('.') is "localhost" || uri.Host.TrimEnd('.').EndsWith(".localhost", StringComparison.Ordinal)
         || (IPAddress.TryParse(uri.Host.Trim('[', ']'), out var address)
-            && (address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address) is var plain
-            && (IPAddress.IsLoopback(plain) || plain.Equals(IPAddress.Any) || plain.Equals(IPAddress.IPv6Any)));
+            && IsThisHost(address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address));
+
+    /// <summary>Linux connects all of 0.0.0.0/8 to itself.</summary>
+    private static bool IsThisHost(IPAddress address) =>
+        IPAddress.IsLoopback(address) || address.Equals(IPAddress.IPv6Any)
+        || (address.AddressFamily == AddressFamily.InterNetwork && address.GetAddressBytes()[0] == 0);
 
     private static bool IsLoopback(Uri uri) =>
         uri.Host == "localhost" || (IPAddress.TryParse(uri.Host.Trim('[', ']'), out var address) && IPAddress.IsLoopback(address));

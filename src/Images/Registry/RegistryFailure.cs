@@ -14,6 +14,7 @@ internal static class RegistryFailure
         HttpRequestException { HttpRequestError: HttpRequestError.NameResolutionError } => false,
         // A connection that is cut during the handshake is lost; one whose certificate is refused stays so.
         HttpRequestException { HttpRequestError: HttpRequestError.SecureConnectionError } => error.InnerException is not AuthenticationException,
+        HttpRequestException { InnerException: RefusedAddressException } => false,
         HttpRequestException or IOException or TimeoutException or SocketException => true,
         _ => false,
     };
@@ -21,6 +22,7 @@ internal static class RegistryFailure
     /// <param name="authority">Who was spoken to.</param>
     public static string Explain(Exception error, string authority, RegistryOptions options) => error switch
     {
+        HttpRequestException { InnerException: RefusedAddressException inner } => inner.Message,
         HttpRequestException { InnerException: AuthenticationException inner } => Certificate(inner.Message, authority, options),
         HttpRequestException { HttpRequestError: HttpRequestError.NameResolutionError } =>
             $"there is no host of the name {authority}; check the spelling and this host's DNS",

@@ -82,6 +82,49 @@ public sealed class RegistryRulesTests
         Assert.Equal(may, RegistryEndpoint.MaySendTo(new Uri(from), new Uri(to), Options));
 
     [Theory]
+    [InlineData("https://r.example", "192.0.2.1", true)]
+    [InlineData("https://r.example", "10.0.0.1", true)]
+    [InlineData("https://r.example", "127.0.0.1", false)]
+    [InlineData("https://r.example", "::1", false)]
+    [InlineData("https://r.example", "::ffff:127.0.0.1", false)]
+    [InlineData("https://r.example", "0.1.2.3", false)]
+    [InlineData("https://r.example", "169.254.169.254", false)]
+    [InlineData("https://r.example", "::ffff:169.254.169.254", false)]
+    [InlineData("https://r.example", "fe80::1", false)]
+    [InlineData("https://r.example", "fd00:ec2::254", false)]
+    [InlineData("https://r.example", "224.0.0.1", false)]
+    [InlineData("https://127.0.0.1:5000", "127.0.0.1", true)]
+    [InlineData("https://localhost:5000", "::1", true)]
+    [InlineData("https://localhost:5000", "169.254.169.254", false)]
+    [InlineData("https://169.254.169.254", "169.254.169.254", false)]
+    [InlineData("https://named.example:5000", "127.0.0.1", true)]
+    [InlineData("https://mirror.example", "127.0.0.1", true)]
+    public void A_name_leads_to_no_address_of_this_host_or_link_unless_the_operator_named_it(string to, string address, bool may) =>
+        Assert.Equal(
+            may,
+            RegistryEndpoint.MayConnect(
+                new Uri(to),
+                IPAddress.Parse(address),
+                new RegistryOptions
+                {
+                    TlsRegistries = ["named.example:5000"],
+                    Mirrors = new Dictionary<string, IReadOnlyList<RegistryMirror>> { ["docker.io"] = [new RegistryMirror("mirror.example", "")] },
+                }));
+
+    [Fact]
+    public async Task What_leads_there_is_refused_before_it_is_connected_to_and_for_good()
+    {
+        using var connections = new RegistryConnections(Options);
+        var address = new Uri("https://169.254.169.254/v2/");
+        var error = await Assert.ThrowsAsync<HttpRequestException>(() => connections.For(address).GetAsync(address, TestContext.Current.CancellationToken));
+        Assert.False(RegistryFailure.IsTransient(error));
+        Assert.StartsWith(
+            "169.254.169.254 is 169.254.169.254 here, an address of this host or link; if that is meant, name it in",
+            RegistryFailure.Explain(error, "169.254.169.254", Options),
+            StringComparison.Ordinal);
+    }
+
+    [Theory]
     [InlineData("https://index.docker.io/v1/", "docker.io", true)]
     [InlineData("127.0.0.1:5000", "127.0.0.1:5000", true)]
     [InlineData("http://Registry.example/v2/", "registry.example", true)]
