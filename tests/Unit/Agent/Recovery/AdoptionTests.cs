@@ -64,10 +64,15 @@ public sealed class AdoptionTests : IAsyncDisposable
     }
 
     [Fact]
-    public async Task After_a_reboot_of_the_host_declared_machines_run_again_with_their_address_and_disk()
+    public async Task After_a_reboot_of_the_host_declared_machines_run_again_with_their_address_disk_and_volumes()
     {
+        var volume = _host.AddVolume();
         await _host.StartAsync();
-        var machine = await _host.RunAsync();
+        var spec = AgentFixture.Spec();
+        spec.Mounts.Add(new VolumeMount { VolumeId = volume.Value, Path = "/data" });
+        var machine = await _host.RunAsync(spec);
+        var disk = Directory.EnumerateFiles(_host.DiskDirectory).Single();
+        await File.AppendAllTextAsync(disk, "written");
         var stopped = await _host.RunAsync();
         await _host.PutAsync(stopped, 2, DesiredState.Stopped);
         await _host.UntilAsync(stopped, MachineState.Stopped);
@@ -76,7 +81,10 @@ public sealed class AdoptionTests : IAsyncDisposable
 
         var after = await _host.UntilAsync(machine, MachineState.Started);
         Assert.NotEqual(before.InstanceId, after.InstanceId);
-        Assert.Equal(before.AddressV4, after.AddressV4);
+        Assert.Equal((before.AddressV4, before.AddressV6), (after.AddressV4, after.AddressV6));
+        Assert.Equal(machine, _host.HolderOf(volume));
+        Assert.Contains(_host.VmOf(machine).Spec.Drives, drive => drive.Path.Contains(volume.Value, StringComparison.Ordinal));
+        Assert.EndsWith("written", await File.ReadAllTextAsync(disk), StringComparison.Ordinal);
         Assert.Equal(MachineState.Stopped, _host.Status(stopped)!.State);
         Assert.Single(_host.Driver.Vms);
     }
