@@ -7,7 +7,8 @@ internal sealed record ResolvedUser(uint UserId, uint GroupId, IReadOnlyList<uin
 
 /// <summary>
 /// Resolves an image's user as Docker does: <c>user</c>, <c>uid</c>, <c>user:group</c>, <c>uid:gid</c>. Numbers need no entry; a group
-/// that is named replaces the supplementary ones.
+/// that is named replaces the supplementary ones. The own group is always one of these: files that are closed to a group stay closed to
+/// a process whose set-group-ID program changed the own one.
 /// </summary>
 internal static class UserLookup
 {
@@ -33,8 +34,12 @@ internal static class UserLookup
 
         var home = account is { Home.Length: > 0 } ? account.Home : DefaultHome;
         if (groupPart.Length > 0)
-            return new ResolvedUser(userId, FindGroup(groupPart, group), [], home);
-        return new ResolvedUser(userId, account?.GroupId ?? 0, account is null ? [] : GroupsOf(account.Name, group), home);
+        {
+            var named = FindGroup(groupPart, group);
+            return new ResolvedUser(userId, named, [named], home);
+        }
+        var own = account?.GroupId ?? 0;
+        return new ResolvedUser(userId, own, account is null ? [own] : [own, .. GroupsOf(account.Name, group).Where(id => id != own)], home);
     }
 
     private static Account? FindAccount(string user, string passwd)

@@ -38,7 +38,7 @@ public sealed class GuestInitTests(GuestFixture fixture) : IClassFixture<GuestFi
         var output = await BootedGuest.ReadAsync(guest.Link.OpenRead(LinkStreams.Stdout));
         Assert.Equal(
             """
-            uid=1000(app) gid=1000(app) groups=2000(extra)
+            uid=1000(app) gid=1000(app) groups=1000(app),2000(extra)
             /srv/deep/down
             guest-1
             /home/app hello there /bin:/usr/bin

@@ -12,19 +12,19 @@ public sealed class UserLookupTests
     private static ResolvedUser Resolve(string user) => UserLookup.Resolve(user, Passwd, Group);
 
     [Theory]
-    [InlineData("", 0, 0, "10", "/root")]
-    [InlineData("root", 0, 0, "10", "/root")]
-    [InlineData("app", 1000, 1001, "10,2000", "/home/app")]
-    [InlineData("1000", 1000, 1001, "10,2000", "/home/app")]
-    [InlineData("app:extra", 1000, 2000, "", "/home/app")]
-    [InlineData("app:5", 1000, 5, "", "/home/app")]
-    [InlineData("1000:1000", 1000, 1000, "", "/home/app")]
-    [InlineData("4242", 4242, 0, "", "/")]
-    [InlineData("4242:4343", 4242, 4343, "", "/")]
-    [InlineData(":10", 0, 10, "", "/root")]
-    [InlineData("short", 55, 66, "", "/")]
-    [InlineData("1002", 7, 8, "", "/odd")]
-    [InlineData("app:77", 1000, 78, "", "/home/app")]
+    [InlineData("", 0, 0, "0,10", "/root")]
+    [InlineData("root", 0, 0, "0,10", "/root")]
+    [InlineData("app", 1000, 1001, "1001,10,2000", "/home/app")]
+    [InlineData("1000", 1000, 1001, "1001,10,2000", "/home/app")]
+    [InlineData("app:extra", 1000, 2000, "2000", "/home/app")]
+    [InlineData("app:5", 1000, 5, "5", "/home/app")]
+    [InlineData("1000:1000", 1000, 1000, "1000", "/home/app")]
+    [InlineData("4242", 4242, 0, "0", "/")]
+    [InlineData("4242:4343", 4242, 4343, "4343", "/")]
+    [InlineData(":10", 0, 10, "10", "/root")]
+    [InlineData("short", 55, 66, "66", "/")]
+    [InlineData("1002", 7, 8, "8", "/odd")]
+    [InlineData("app:77", 1000, 78, "78", "/home/app")]
     public void Users_are_resolved_as_docker_does(string user, uint userId, uint groupId, string groups, string home)
     {
         var resolved = Resolve(user);
