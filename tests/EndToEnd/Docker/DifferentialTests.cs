@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using Ravel.EndToEnd.Path;
 using Ravel.Linux.Processes;
 using Ravel.Testing.EndToEnd;
@@ -14,6 +13,7 @@ public sealed class DifferentialTests(OneHost one) : IAsyncLifetime
     private readonly RavelHost _host = one.Host;
     private readonly string _work = System.IO.Path.Combine(one.Host.Scratch, "docker");
     private Podman _podman = null!;
+    private SideBySide _both = null!;
 
     public ValueTask InitializeAsync()
     {
@@ -21,6 +21,7 @@ public sealed class DifferentialTests(OneHost one) : IAsyncLifetime
         Need.Program("runc");
         Need.Program("busybox");
         _podman = new Podman(System.IO.Path.Combine(_work, "podman"));
+        _both = new SideBySide(_host, one.Images, _podman);
         return ValueTask.CompletedTask;
     }
 
@@ -30,73 +31,77 @@ public sealed class DifferentialTests(OneHost one) : IAsyncLifetime
     public async Task Every_image_runs_as_with_podman_but_for_the_known_differences()
     {
         await MakeAsync(ImageCase.All);
-        var differences = new ConcurrentDictionary<string, bool>();
-        var unexpected = new ConcurrentQueue<string>();
-        // Two machines at a time: more only wait for each other.
-        await Parallel.ForEachAsync(ImageCase.All, new ParallelOptions { MaxDegreeOfParallelism = 2 }, async (image, _) =>
+        await AtOnceAsync(ImageCase.All, image =>
+            _both.FactsAsync(image.Name, image.Options, image.ExitCode, [.. image.Program ?? ["/bin/busybox", "sh"], "-c", image.Script]));
+        await AtOnceAsync(SoftwareCase.All, async image =>
         {
-            string[] command = [.. image.Options, Reference(image), .. image.Program ?? ["/bin/busybox", "sh"], "-c", image.Script];
-            var theirs = await _podman.RunAsync(Replace(command, Reference(image), $"localhost/{image.Name}:1"));
-            var ours = await _host.RavelAsync(["run", "--rm", .. command], _host.DataDirectory, timeout: TimeSpan.FromMinutes(3));
-            if (ours.ExitCode != image.ExitCode || theirs.ExitCode != image.ExitCode)
-                unexpected.Enqueue($"{image.Name}: exit code {ours.ExitCode}, with podman {theirs.ExitCode}: {ours.Error}{theirs.Error}");
-            if (!ours.Error.EndsWith("to-stderr\n", StringComparison.Ordinal) || !theirs.Error.EndsWith("to-stderr\n", StringComparison.Ordinal))
-                unexpected.Enqueue($"{image.Name}: standard error: '{ours.Error}', with podman '{theirs.Error}'");
-            var (mine, other) = (Facts(ours.Output), Facts(theirs.Output));
-            foreach (var fact in mine.Keys.Union(other.Keys))
-            {
-                var (a, b) = (mine.GetValueOrDefault(fact), other.GetValueOrDefault(fact));
-                if (a == b)
-                    continue;
-                differences[fact] = true;
-                if (!KnownDifferences.Why.ContainsKey(fact))
-                    unexpected.Enqueue($"{image.Name}: {fact}: '{a}', with podman '{b}'");
-            }
+            await _both.TakeAsync(await image.Recipe.BuildAsync(), image.Name);
+            await _both.FactsAsync(image.Name, ["--entrypoint", image.Busybox], 3, "sh", "-c", ImageCase.FactsAndExit(3));
+            foreach (var command in image.Commands.Take(2))
+                await _both.OutputAsync(image.Name, [], command);
         });
-        foreach (var fact in KnownDifferences.Why.Keys.Except(differences.Keys))
-            unexpected.Enqueue($"{fact}: in the table, but not seen to differ");
-        Assert.True(unexpected.IsEmpty, string.Join('\n', unexpected));
+        await RefusalsAsync("busybox");
+        Assert.True(_both.Unexpected.Count == 0, string.Join('\n', _both.Unexpected));
+        Assert.Equal([], _both.NotSeen);
+        TestContext.Current.TestOutputHelper!.WriteLine($"{ImageCase.All.Count} cases and {SoftwareCase.All.Count} images, {_both.Facts} facts");
     }
 
     [Fact]
-    public async Task Refusals_and_signals_end_as_with_podman()
+    public async Task Signals_and_stops_are_as_with_podman() =>
+        await SignalsAsync(SoftwareCase.All.Where(image => image.Name is "nginx" or "python"));
+
+    [Fact(Explicit = true)]
+    [Trait("Kind", "Soak")]
+    public async Task Every_image_runs_as_with_podman_whatever_is_asked()
     {
-        var image = ImageCase.All[0];
-        await MakeAsync([image]);
-        foreach (var (program, code) in ((string, int)[])[("no-such-program", 127), ("/etc/passwd", 126)])
+        string[][] options =
+        [
+            ["--user", "0"], ["--user", "4242:4343"], ["--user", "33"], ["--workdir", "/made/here"], ["--workdir", "/tmp", "--user", "1:2"], ["-e", "PATH=/busybox-only", "-e", "EMPTY="],
+        ];
+        await AtOnceAsync(SoftwareCase.All, async image =>
         {
-            var theirs = await _podman.RunAsync($"localhost/{image.Name}:1", program);
-            var ours = await _host.RavelAsync("run", "--rm", Reference(image), program);
-            Assert.Equal((code, code), (theirs.ExitCode, ours.ExitCode));
-        }
-
-        string[] script = ["sh", "-c", "trap 'echo usr1' USR1; trap 'echo term; exit 9' TERM; echo ready; while :; do sleep 0.1; done"];
-        var container = await _podman.StartAsync([$"localhost/{image.Name}:1", .. script]);
-        await UntilAsync(async () => await _podman.OkAsync("logs", container), "ready\n");
-        await _podman.OkAsync("kill", "--signal", "USR1", container);
-        await UntilAsync(async () => await _podman.OkAsync("logs", container), "ready\nusr1\n");
-        await _podman.OkAsync("stop", container);
-        var ended = await _podman.OkAsync("inspect", "--format", "{{.State.ExitCode}}", container);
-
-        await _host.RunDetachedAsync(["--name", "signals", Reference(image), .. script]);
-        try
-        {
-            await UntilAsync(() => _host.RavelOkAsync("logs", "signals"), "ready\n");
-            await _host.RavelOkAsync("kill", "--signal", "USR1", "signals");
-            await UntilAsync(() => _host.RavelOkAsync("logs", "signals"), "ready\nusr1\n");
-            await _host.RavelOkAsync("stop", "signals");
-            Assert.Equal(await _podman.OkAsync("logs", container), await _host.RavelOkAsync("logs", "signals"));
-            Assert.Equal(ended.Trim(), (await _host.InspectAsync("signals")).Exit!.ExitCode.ToString());
-        }
-        finally
-        {
-            await _host.RavelOkAsync("rm", "-f", "signals");
-        }
+            await _both.TakeAsync(await image.Recipe.BuildAsync(), image.Name);
+            foreach (var asked in options)
+                await _both.FactsAsync(image.Name, ["--entrypoint", image.Busybox, .. asked], 99, "sh", "-c", ImageCase.FactsAndExit(99));
+            foreach (var command in image.Commands)
+                await _both.OutputAsync(image.Name, [], command);
+            foreach (var code in (int[])[0, 1, 2, 125, 126, 127, 128, 255, 256])
+                await _both.OutputAsync(image.Name, ["--entrypoint", image.Busybox], "sh", "-c", $"exit {code}");
+            foreach (var signal in (int[])[1, 2, 3, 6, 9, 11, 13, 15, 31])
+                await _both.OutputAsync(image.Name, ["--entrypoint", image.Busybox], "sh", "-c", $"{image.Busybox} sh -c 'kill -{signal} $$'; exit $?");
+            await RefusalsAsync(image.Name);
+        });
+        await SignalsAsync(SoftwareCase.All, isTaken: true);
+        TestContext.Current.TestOutputHelper!.WriteLine($"{SoftwareCase.All.Count} images, {_both.Facts} facts");
     }
 
-    private string Reference(ImageCase image) => $"{one.Images.Registry}/docker/{image.Name}:1";
+    private async Task SignalsAsync(IEnumerable<SoftwareCase> images, bool isTaken = false)
+    {
+        await AtOnceAsync(images, async image =>
+        {
+            if (!isTaken)
+                await _both.TakeAsync(await image.Recipe.BuildAsync(), image.Name);
+            if (image.Serves is { } words)
+                await _both.StopAsync(image.Name, words, null);
+            if (image.Signalled is { } command)
+                await _both.StopAsync(image.Name, "ready\n", "USR1", command);
+        });
+        Assert.True(_both.Unexpected.Count == 0, string.Join('\n', _both.Unexpected));
+    }
 
-    private static string[] Replace(string[] words, string from, string to) => [.. words.Select(word => word == from ? to : word)];
+    /// <summary>Two at a time: more only wait for each other.</summary>
+    private static Task AtOnceAsync<T>(IEnumerable<T> cases, Func<T, Task> runAsync) =>
+        Parallel.ForEachAsync(cases, new ParallelOptions { MaxDegreeOfParallelism = 2 }, async (one, _) => await runAsync(one));
+
+    private async Task RefusalsAsync(string image)
+    {
+        await _both.RefusalAsync("exit code: a command that is not there", image, ["--entrypoint", "no-such-program"]);
+        await _both.RefusalAsync("exit code: a directory as command", image, ["--entrypoint", "/proc"]);
+        await _both.RefusalAsync("exit code: a file that is no program", image, ["--entrypoint", "/proc/self/status"]);
+        await _both.RefusalAsync("exit code: a user that is not there", image, ["--user", "no-such-user"]);
+        await _both.RefusalAsync("exit code: a directory that is a file", image, ["--workdir", "/proc/version"]);
+        await _both.RefusalAsync("exit code: an option that is not there", image, ["--no-such-option"]);
+    }
 
     /// <summary>Makes the images of some cases and gives them to podman and to the registry.</summary>
     private async Task MakeAsync(IReadOnlyList<ImageCase> images)
@@ -119,9 +124,7 @@ public sealed class DifferentialTests(OneHost one) : IAsyncLifetime
         {
             var layout = bases[image.Base];
             await UmociAsync(["config", "--image", Image(layout), "--tag", image.Name, .. image.Config]);
-            var made = layout with { Tag = image.Name };
-            await _podman.LoadAsync(made, $"{image.Name}:1");
-            await one.Images.PushAsync(made, $"docker/{image.Name}:1");
+            await _both.TakeAsync(layout with { Tag = image.Name }, image.Name);
         }
     }
 
@@ -136,23 +139,4 @@ public sealed class DifferentialTests(OneHost one) : IAsyncLifetime
     private static string Image(OciLayout layout) => $"{layout.Directory}:{layout.Tag}";
 
     private static Task<string> UmociAsync(params string[] arguments) => CommandRunner.RunCheckedAsync("umoci", arguments);
-
-    private static Dictionary<string, string> Facts(string output) => output
-        .Split('\n', StringSplitOptions.RemoveEmptyEntries)
-        .Select(line => line.Split('=', 2))
-        .Where(parts => parts.Length == 2)
-        .ToDictionary(parts => parts[0], parts => parts[1].Trim());
-
-    private static async Task UntilAsync(Func<Task<string>> read, string expected)
-    {
-        for (var attempt = 0; ; attempt++)
-        {
-            var seen = await read();
-            if (seen == expected)
-                return;
-            if (attempt == 100)
-                throw new InvalidOperationException($"'{seen}' never became '{expected}'");
-            await Task.Delay(300);
-        }
-    }
 }

@@ -28,11 +28,15 @@ internal sealed record ImageCase(string Name, string[] Config, string[] Options,
     ];
 
     /// <summary>Prints a line FACT=VALUE for each fact there is to compare. Needs nothing but busybox, wherever it is.</summary>
-    public string Script => $$"""
+    public string Script => FactsAndExit(ExitCode);
+
+    /// <summary><see cref="Script"/> with its exit code.</summary>
+    public static string FactsAndExit(int exitCode) => $$"""
         b=/bin/busybox; [ -x $b ] || b=/busybox
         for a in id env sort grep sed stat readlink hostname cut tr cat ls umask awk; do alias $a="$b $a"; done
         fact() { echo "$1=$2"; }
         fact 'user and groups' "$(id -u):$(id -g) $(id -G)"
+        fact 'supplementary groups' "$(awk '/^Groups/ { $1 = ""; print }' /proc/self/status)"
         fact 'working directory' "$(pwd)"
         fact 'working directory: owner' "$(stat -c '%u:%g %a' .)"
         fact 'environment' "$(env | grep -v '^\(HOSTNAME\|HOME\|container\|TERM\|SHLVL\|PWD\|OLDPWD\|_\)=' | sort | tr '\n' ' ')"
@@ -43,10 +47,10 @@ internal sealed record ImageCase(string Name, string[] Config, string[] Options,
         fact '/etc/hostname is the host name' "$([ "$(cat /etc/hostname)" = "$(hostname)" ] && echo yes)"
         fact '/etc/hosts names localhost' "$(grep -c '^127.0.0.1.*localhost' /etc/hosts | sed 's/[1-9]/yes/')"
         fact '/etc/hosts names the host' "$(grep -c "[[:space:]]$(hostname)" /etc/hosts | sed 's/[1-9]/yes/')"
+        fact '/etc/resolv.conf names a server' "$(grep -c ^nameserver /etc/resolv.conf 2>/dev/null | sed 's/[1-9]/yes/')"
+        fact 'host name: letters' "$(hostname | tr -d '0-9a-z-')"
         fact 'umask' "$(umask)"
-        fact 'limit: open files' "$(ulimit -n) $(ulimit -Hn)"
-        fact 'limit: processes' "$(ulimit -u)"
-        fact 'limit: core, data, stack, memory, time' "$(ulimit -c) $(ulimit -d) $(ulimit -s) $(ulimit -v) $(ulimit -t)"
+        awk -F '  +' 'NR > 1 { sub(/^Max /, "", $1); print "limit: " $1 "=" $2 " " $3 }' /proc/self/limits
         for d in null zero full random urandom tty; do fact "/dev/$d" "$(stat -c '%F %t:%T %a' /dev/$d)"; done
         fact '/dev/ptmx' "$(stat -L -c '%F %t:%T %a' /dev/ptmx)"
         for d in fd stdin stdout stderr; do fact "/dev/$d" "$(readlink /dev/$d)"; done
@@ -70,6 +74,6 @@ internal sealed record ImageCase(string Name, string[] Config, string[] Options,
         fact 'a command that is not there' "$($b sh -c 'exec no-such-command' 2>/dev/null; echo $?)"
         fact 'time zone' "$($b date +%Z)"
         echo to-stderr >&2
-        exit {{ExitCode}}
+        exit {{exitCode}}
         """;
 }

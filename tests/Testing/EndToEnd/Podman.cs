@@ -20,10 +20,10 @@ public sealed class Podman : IAsyncDisposable
     public async Task LoadAsync(OciLayout image, string name)
     {
         // Not from the layout itself: podman makes a name of its path, which may have capitals.
-        var archive = Path.Combine(_directory, "image.tar");
-        File.Delete(archive);
+        var archive = Path.Combine(_directory, Path.GetRandomFileName() + ".tar");
         await CommandRunner.RunCheckedAsync("skopeo", ["copy", "--quiet", image.ToString(), $"docker-archive:{archive}:localhost/{name}"]);
         await OkAsync("load", "--quiet", "--input", archive);
+        File.Delete(archive);
     }
 
     /// <summary><c>podman run --rm</c> with these options, image and command.</summary>
@@ -40,12 +40,20 @@ public sealed class Podman : IAsyncDisposable
             : throw new InvalidOperationException($"podman {string.Join(' ', arguments)} failed with {result.ExitCode}: {result.Error}");
     }
 
+    /// <summary>What a container has written to its output, and then to its standard error.</summary>
+    public async Task<string> LogsAsync(string container)
+    {
+        var result = await PodmanAsync(["logs", container]);
+        return result.ExitCode == 0 ? result.Output + result.Error : throw new InvalidOperationException($"podman logs failed with {result.ExitCode}: {result.Error}");
+    }
+
     public async ValueTask DisposeAsync()
     {
         await PodmanAsync(["rm", "--all", "--force", "--time", "0"]);
         // Its store has mounts that only it knows of.
         await PodmanAsync(["unmount", "--all"]);
-        await CommandRunner.RunAsync("rm", ["-rf", "--", _directory]);
+        // Every container had a copy of its image.
+        await CommandRunner.RunAsync("rm", ["-rf", "--", _directory], timeout: TimeSpan.FromMinutes(3));
     }
 
     private Task<CommandResult> PodmanAsync(IReadOnlyList<string> arguments) => CommandRunner.RunAsync(
@@ -54,5 +62,5 @@ public sealed class Podman : IAsyncDisposable
             "--root", Path.Combine(_directory, "root"), "--runroot", Path.Combine(_directory, "run"), "--tmpdir", Path.Combine(_directory, "tmp"),
             "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--runtime", "runc", "--events-backend", "none", .. arguments,
         ],
-        timeout: TimeSpan.FromMinutes(1));
+        timeout: TimeSpan.FromMinutes(3));
 }
