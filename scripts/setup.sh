@@ -28,6 +28,7 @@ setfacl                             acl              tests: images with access l
 setfattr                            attr             tests: images with extended attributes
 podman                              podman           tests: the oracle for what is done with an image
 runc                                runc             tests: what podman runs containers with
+psql                                postgresql-client tests: writes to a database in a machine
 busybox                             busybox-static   tests: a guest's programs in one file
 /usr/lib/postgresql                 postgresql       tests: the database of many hosts
 flex                                flex             ravel kernel build, ./dev bench kernel
