@@ -4,6 +4,7 @@ using Ravel.Bench.Daemon;
 using Ravel.Bench.Images;
 using Ravel.Bench.Kernels;
 using Ravel.Bench.Network;
+using Ravel.Bench.Placement;
 using Ravel.Bench.Start;
 using Ravel.Bench.Tools;
 
@@ -17,6 +18,7 @@ BenchCommand[] benchmarks =
     NetworkBenchmark.Command,
     ImagesBench.Command,
     KernelBenchmark.Command,
+    PlannerBenchmark.Command,
 ];
 BenchCommand[] tools =
 [

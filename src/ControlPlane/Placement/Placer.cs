@@ -11,43 +11,55 @@ namespace Ravel.ControlPlane.Placement;
 internal sealed record Allocation(string NodeId, string ReservationId);
 
 /// <summary>
-/// Decides where a machine runs: the nodes that look fittest are asked one after another, and the first that holds the room gets it. What
+/// Decides where a machine runs: the planner names nodes, they are asked one after another, and the first that holds the room gets it. What
 /// this server knows of a node is some seconds old; the node's word counts, so no number of servers can overcommit it.
 /// </summary>
 internal sealed class Placer(NodeDirectory nodes, ControlPlaneOptions options)
 {
+    /// <summary>So many nodes are asked anew what they hold before a machine is refused.</summary>
+    private const int AskedAnew = 64;
+
     /// <summary>Holds what a machine needs.</summary>
-    /// <param name="machineId">The machine.</param>
+    /// <param name="machineId">The machine; the plan's ties are broken by it.</param>
     /// <param name="generation">Of what shall run.</param>
     /// <param name="resources">What it needs.</param>
     /// <param name="nodeId">The only node it may be on (its disk, a volume or its kernel is there); null for any.</param>
-    /// <param name="cancellationToken">Ends the wait.</param>
-    /// <exception cref="ProblemException"><c>node-unavailable</c>.</exception>
-    /// <exception cref="RpcException">The refusal of the node that was asked last, <c>insufficient-capacity</c> above all.</exception>
+    /// <param name="cancellationToken">Ends the wait; what was reserved expires.</param>
+    /// <exception cref="ProblemException"><c>node-unavailable</c>; <c>insufficient-capacity</c> with the reasons against the nodes.</exception>
+    /// <exception cref="RpcException">The refusal of the node that was asked last.</exception>
     public async Task<Allocation> ReserveAsync(
         string machineId, long generation, Rpc.Resources resources, string? nodeId, CancellationToken cancellationToken)
     {
         if (nodeId is not null)
-            return await ReserveAtAsync(nodes.Of(nodeId));
+            return await ReserveAtAsync(nodes.Of(nodeId), nodeId);
         await nodes.AnyAsync(cancellationToken);
-        var candidates = Candidates(resources);
-        if (candidates.Count == 0)
-            throw NoneReady();
-        for (var i = 0; ; i++)
+        var index = Index();
+        var request = new PlacementRequest { Wanted = ResourceAmounts.Of(resources) };
+        var refused = new Dictionary<string, RpcException>(StringComparer.Ordinal);
+        for (var isRenewed = false; ; isRenewed = true)
         {
-            try
+            request = request with { Failures = [.. refused.Keys.Select(id => new NodeFailure(id, 1, TimeSpan.Zero))] };
+            var plan = PlacementPlanner.Plan(index, request, 1, SeededDraws.SeedOf(machineId));
+            foreach (var candidate in plan.Machines.SelectMany(named => named))
             {
-                return await ReserveAtAsync(candidates[i]);
+                if (nodes.Find(candidate) is not { } node)
+                    continue;
+                try
+                {
+                    return await ReserveAtAsync(node, candidate);
+                }
+                catch (RpcException e) when (MayFitElsewhere(e) && !cancellationToken.IsCancellationRequested)
+                {
+                    refused[candidate] = e;
+                }
             }
-            catch (RpcException e) when (i + 1 < candidates.Count && MayFitElsewhere(e) && !cancellationToken.IsCancellationRequested)
-            {
-                // The next one.
-            }
+            if (isRenewed || plan.Refusal is { MayPass: false })
+                throw Refusal(plan, refused.Values);
+            await RenewAsync(index, request, refused.Keys, cancellationToken);
         }
 
-        async Task<Allocation> ReserveAtAsync(NodeConnection node)
+        async Task<Allocation> ReserveAtAsync(NodeConnection node, string id)
         {
-            var id = nodeId ?? node.Info?.NodeId ?? throw new ProblemException(ProblemCodes.NodeUnavailable, "The chosen node went away; try again.");
             var reservation = await node.Client.ReserveAsync(
                 new Rpc.ReserveRequest
                 {
@@ -62,38 +74,61 @@ internal sealed class Placer(NodeDirectory nodes, ControlPlaneOptions options)
     }
 
     /// <summary>The node for what needs nothing yet.</summary>
-    /// <exception cref="ProblemException"><c>node-unavailable</c>.</exception>
+    /// <exception cref="ProblemException"><c>node-unavailable</c>; <c>insufficient-capacity</c>: no node takes anything.</exception>
     public async Task<string> ChooseAsync(CancellationToken cancellationToken)
     {
         await nodes.AnyAsync(cancellationToken);
-        return Candidates(new Rpc.Resources()).Select(c => c.Info?.NodeId).OfType<string>().FirstOrDefault()
-            ?? throw NoneReady();
+        var plan = PlacementPlanner.Plan(Index(), new PlacementRequest { Wanted = default }, 1, seed: 0);
+        return plan.Refusal is null ? plan.Machines[0][0] : throw Refusal(plan, []);
     }
 
-    private static ProblemException NoneReady() =>
-        new(ProblemCodes.InsufficientCapacity, "Every node that is reached is cordoned; see 'ravel node ls', and 'ravel node uncordon'.");
+    private PlacementIndex Index()
+    {
+        var index = new PlacementIndex();
+        foreach (var node in nodes.Reached)
+        {
+            if (node.Info is { } info)
+                index.Put(View(node, info));
+        }
+        return index;
+    }
 
-    /// <summary>Those that seem to have the room first, the one with the largest share of its memory free before the others.</summary>
-    private List<NodeConnection> Candidates(Rpc.Resources wanted) =>
-    [
-        .. nodes.Reached
-            .Select(node => (Node: node, Info: node.Info))
-            .Where(n => n.Info is not null && !n.Node.IsCordoned)
-            .OrderByDescending(n => Fits(n.Info!, wanted))
-            .ThenByDescending(n => FreeShare(n.Info!))
-            .ThenBy(n => n.Info!.NodeId, StringComparer.Ordinal)
-            .Select(n => n.Node),
-    ];
+    private static NodeView View(NodeConnection node, Rpc.NodeInfo info) =>
+        NodeView.Of(info) with { Condition = node.IsCordoned ? NodeCondition.Cordoned : NodeCondition.Ready };
 
-    private static bool Fits(Rpc.NodeInfo node, Rpc.Resources wanted) =>
-        node is { Allocated: { } allocated, Capacity: { } capacity }
-        && allocated.MemoryMib + wanted.MemoryMib <= capacity.MemoryMib
-        && allocated.Cpus + wanted.Cpus <= capacity.Cpus
-        && allocated.DiskMib + wanted.DiskMib <= capacity.DiskMib
-        && allocated.Machines + wanted.Machines <= capacity.Machines;
+    /// <summary>Asks those that have refused, and those that seemed to lack room, what they hold now: something may have ended there.</summary>
+    private async Task RenewAsync(
+        PlacementIndex index, PlacementRequest request, IReadOnlyCollection<string> refused, CancellationToken cancellationToken)
+    {
+        var asked = index.Nodes
+            .Where(node => refused.Contains(node.View.Id) || PlacementFilters.Judge(request, node) >= RefusalReason.Machines)
+            .OrderByDescending(node => refused.Contains(node.View.Id))
+            .Take(AskedAnew)
+            .Select(node => node.View);
+        foreach (var view in await Task.WhenAll(asked.Select(AskAsync)))
+            index.Put(view);
 
-    private static double FreeShare(Rpc.NodeInfo node) =>
-        node is { Allocated: { } allocated, Capacity.MemoryMib: > 0 and var memory } ? 1 - ((double)allocated.MemoryMib / memory) : 0;
+        async Task<NodeView> AskAsync(NodeView view)
+        {
+            try
+            {
+                return nodes.Find(view.Id) is { } node
+                    ? View(node, await node.Client.GetNodeAsync(new Rpc.GetNodeRequest(), node.Call(cancellationToken)))
+                    : view with { Condition = NodeCondition.Unreachable };
+            }
+            catch (RpcException) when (!cancellationToken.IsCancellationRequested)
+            {
+                return view with { Condition = NodeCondition.Unreachable };
+            }
+        }
+    }
+
+    /// <summary>The reasons against all nodes; or, where a node refused for one that its view does not show, its own.</summary>
+    private static Exception Refusal(PlacementPlan plan, IReadOnlyCollection<RpcException> refused) =>
+        refused.FirstOrDefault(e => ProblemMapper.Refusal(e).Code != ProblemCodes.InsufficientCapacity)
+        ?? (plan.Refusal is { } refusal
+            ? new ProblemException(ProblemCodes.InsufficientCapacity, refusal.ToString())
+            : refused.LastOrDefault() ?? (Exception)new ProblemException(ProblemCodes.NodeUnavailable, "The chosen node went away; try again."));
 
     /// <summary>No room there, or nobody there; anything else is the request's fault and would be refused everywhere.</summary>
     private static bool MayFitElsewhere(RpcException exception) =>

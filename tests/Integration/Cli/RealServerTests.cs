@@ -81,7 +81,7 @@ public sealed class RealServerTests : IAsyncLifetime
 
         Assert.Equal(125, result.ExitCode);
         Assert.Equal(
-            "ravel: img: The node has room for 0 machines and runs 0; stop a machine or ask for less with --memory and --cpus\n", result.Error);
+            "ravel: img: 0 of 1 node fits: 1 has no slot for a machine left; stop a machine or ask for less with --memory and --cpus\n", result.Error);
     }
 
     [Fact]

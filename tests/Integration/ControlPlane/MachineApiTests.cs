@@ -239,7 +239,7 @@ public class MachineApiTests : IAsyncLifetime
         await StartedAsync();
         var problem = await _host.Client.TryCreateMachineAsync("web").ProblemAsync();
         Assert.Equal(ProblemCodes.InsufficientCapacity, problem.Code);
-        Assert.Contains("room for 1", problem.Detail, StringComparison.Ordinal);
+        Assert.Equal("0 of 1 node fits: 1 has no slot for a machine left.", problem.Detail);
         Assert.Single(await ListAsync("/v1/machines"));
     }
 
