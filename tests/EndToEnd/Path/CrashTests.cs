@@ -46,6 +46,65 @@ public sealed class CrashTests(OneHost one)
     }
 
     [Fact]
+    public async Task An_established_connection_goes_on_through_a_killed_daemon_and_its_return()
+    {
+        const string Count = "i=0; while :; do i=$((i+1)); echo $i; usleep 20000; done";
+        await _host.RunDetachedAsync("--name", "talker", "-p", "18092:7000", one.Busybox, "sh", "-c", $"echo '{Count}' > /count; nc -ll -p 7000 -e sh /count & {Count}");
+        await _host.RavelOkAsync("exec", "talker", "sh", "-c", "until netstat -ltn | grep -q :7000; do usleep 50000; done");
+        await using var client = _host.Start("busybox", ["nc", "127.0.0.1", "18092"]);
+        var next = 0;
+        async Task ReadAsync(int lines)
+        {
+            for (var i = 0; i < lines; i++)
+                Assert.Equal($"{++next}", await client.ReadLineAsync());
+        }
+
+        await ReadAsync(20);
+        for (var kill = 0; kill < 2; kill++)
+        {
+            await _host.KillDaemonAsync();
+            await ReadAsync(60);
+            var up = _host.UpAsync();
+            await ReadAsync(60);
+            await up;
+            await ReadAsync(20);
+        }
+        // What the machine prints meanwhile has no gap and no repeat either.
+        await _host.RavelOkAsync("exec", "talker", "sleep", "0.2");
+        var numbers = (await _host.RavelOkAsync("logs", "talker")).Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => int.Parse(line, CultureInfo.InvariantCulture)).ToList();
+        Assert.True(numbers.Count >= next, $"{numbers.Count} lines in the log, {next} over TCP");
+        Assert.Equal(Enumerable.Range(1, numbers.Count), numbers);
+        await _host.RavelOkAsync("rm", "-f", "talker");
+    }
+
+    [Fact(Explicit = true)]
+    [Trait("Kind", "Soak")]
+    public async Task Twenty_running_machines_are_adopted_as_they_are()
+    {
+        const int Count = 20;
+        var names = Enumerable.Range(1, Count).Select(i => $"many-{i}").ToArray();
+        foreach (var name in names)
+            await _host.RunDetachedAsync("--name", name, "--memory", "128m", one.Busybox, "sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; sleep 1; done");
+        var before = await Task.WhenAll(names.Select(_host.InspectAsync));
+        for (var round = 0; round < 5; round++)
+        {
+            await _host.KillDaemonAsync();
+            await _host.UpAsync();
+            var took = (await File.ReadAllLinesAsync(System.IO.Path.Combine(_host.DataDirectory, "raveld.log"))).Last(line => line.Contains("Took over", StringComparison.Ordinal));
+            TestContext.Current.TestOutputHelper!.WriteLine(took);
+            Assert.Contains($"Took over {Count} machines", took, StringComparison.Ordinal);
+        }
+        foreach (var machine in before)
+        {
+            var after = await _host.InspectAsync(machine.Name);
+            Assert.Equal((machine.InstanceId, machine.PrivateIp, "started"), (after.InstanceId, after.PrivateIp, after.State));
+            var numbers = (await _host.RavelOkAsync("logs", machine.Name)).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+            Assert.Equal(Enumerable.Range(1, numbers.Length).Select(i => $"{i}"), numbers);
+        }
+        await _host.RavelOkAsync(["rm", "-f", .. names]);
+    }
+
+    [Fact]
     public async Task An_exit_while_the_daemon_is_dead_is_known_when_it_returns()
     {
         await _host.RunDetachedAsync("--name", "short", one.Busybox, "sh", "-c", "echo begun; sleep 4; echo ended; exit 9");

@@ -149,6 +149,26 @@ public sealed class RavelHost : IAsyncDisposable
         return open;
     }
 
+    /// <summary>The command lines, word by word, of VMMs of a size that only the caller's machines have.</summary>
+    public static IReadOnlyList<string[]> Hypervisors(int mebibytes)
+    {
+        var found = new List<string[]>();
+        foreach (var process in Directory.EnumerateDirectories("/proc").Where(path => int.TryParse(Path.GetFileName(path), out _)))
+        {
+            try
+            {
+                var words = File.ReadAllText(process + "/cmdline").Split('\0');
+                if (words[0].Contains("qemu", StringComparison.Ordinal) && words.Any(word => word.Contains($"size={mebibytes}M", StringComparison.Ordinal)))
+                    found.Add(words);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // The process ended while it was looked at.
+            }
+        }
+        return found;
+    }
+
     /// <summary>Runs any program in the namespace.</summary>
     public Task<CommandResult> InNamespaceAsync(string program, params string[] arguments) =>
         _namespace.RunAsync(program, arguments, timeout: TimeSpan.FromSeconds(60));
@@ -200,8 +220,8 @@ public sealed class RavelHost : IAsyncDisposable
 
     private List<string> Environment(string? data)
     {
-        // A daemon that is killed leaves its runtime's sockets for debuggers in the temporary directory.
-        List<string> variables = [$"HOME={_scratch}", "NO_COLOR=1"];
+        // Twenty machines that do next to nothing fit on any host.
+        List<string> variables = [$"HOME={_scratch}", "NO_COLOR=1", "RAVEL_CPU_OVERCOMMIT=32"];
         if (data is not null)
             variables.Add($"RAVEL_DATA={data}");
         return variables;
