@@ -34,4 +34,26 @@ public sealed class VolumeTests(OneHost one)
         await _host.RavelOkAsync("volume", "rm", "copy", snapshot, "kept");
         Assert.Equal("[]", (await _host.RavelOkAsync("volume", "ls", "--json")).Trim());
     }
+
+    [Theory]
+    [InlineData("exit", "exit 0")]
+    [InlineData("stop", "trap 'echo more >> /v/data; sha256sum < /v/data > /v/digest; exit 0' TERM; echo written; while :; do sleep 0.1; done")]
+    [InlineData("kill", "echo written; sleep 100000")]
+    public async Task Nothing_written_before_the_workload_ended_is_lost(string ending, string end)
+    {
+        var name = $"ends-by-{ending}";
+        // Nobody syncs: what was written is in the guest's memory only.
+        await _host.RunDetachedAsync("--name", name, "-v", $"{name}:/v", one.Busybox, "sh", "-c", $"head -c 8m /dev/urandom > /v/data; sha256sum < /v/data > /v/digest; {end}");
+        if (ending != "exit")
+        {
+            await using (var follow = _host.StartRavel("logs", "-f", name))
+                Assert.Equal("written", await follow.ReadLineAsync());
+            await _host.RavelOkAsync(ending == "stop" ? ["stop", name] : ["kill", "--signal", "KILL", name]);
+        }
+        Assert.Equal(ending == "kill" ? "137\n" : "0\n", await _host.RavelOkAsync("wait", name));
+        await _host.RavelOkAsync("rm", name);
+        Assert.Equal("same\n", await _host.RavelOkAsync(
+            "run", "--rm", "-v", $"{name}:/v", one.Busybox, "sh", "-c", "[ $(stat -c %s /v/data) -ge 8388608 ] && [ \"$(sha256sum < /v/data)\" = \"$(cat /v/digest)\" ] && echo same"));
+        await _host.RavelOkAsync("volume", "rm", name);
+    }
 }

@@ -45,11 +45,34 @@ public sealed class WorkloadTests(OneHost one)
     }
 
     [Fact]
-    public async Task Files_go_in_and_out_as_they_are() => await CopyAsync("copies", 16);
+    public async Task Files_go_in_and_out_as_they_are() => await CopyAsync("copies", 64);
 
     [Fact(Explicit = true)]
     [Trait("Kind", "Soak")]
     public async Task A_gibibyte_goes_in_and_out_as_it_is() => await CopyAsync("copies-much", 1024);
+
+    [Fact]
+    public Task Commands_beside_the_workload_all_print_what_they_say_and_end_as_they_do() => ExecAsync("beside", 12);
+
+    [Fact(Explicit = true)]
+    [Trait("Kind", "Soak")]
+    public Task A_hundred_commands_beside_the_workload_all_print_what_they_say_and_end_as_they_do() => ExecAsync("beside-many", 100);
+
+    private async Task ExecAsync(string name, int count)
+    {
+        await _host.RunDetachedAsync("--name", name, one.Busybox, "sleep", "100000");
+        // None ends before all have begun, so that they are there at once.
+        var script = $"echo > /began-$0; while [ $(ls /began-* | wc -l) -lt {count} ]; do sleep 0.2; done; seq $0 $(($0 + 500)); cat >&2; exit $0";
+        var results = await Task.WhenAll(Enumerable.Range(1, count).Select(i =>
+            _host.RavelAsync(["exec", "-i", name, "sh", "-c", script, $"{i}"], _host.DataDirectory, $"input of {i}\n", TimeSpan.FromMinutes(10))));
+        for (var i = 1; i <= count; i++)
+        {
+            var (result, first) = (results[i - 1], i);
+            Assert.True(result.ExitCode == i && result.Error == $"input of {i}\n", $"{i}: {result.ExitCode} {result.Error}");
+            Assert.Equal(string.Concat(Enumerable.Range(first, 501).Select(n => $"{n}\n")), result.Output);
+        }
+        await _host.RavelOkAsync("rm", "-f", name);
+    }
 
     [Fact]
     public async Task A_workload_that_runs_out_of_memory_is_reported_as_that_and_another_kill_is_not()
