@@ -13,6 +13,11 @@ internal static class GroupLimits
     /// <summary>The host reads ahead of what a guest asks for.</summary>
     private const int ReadAhead = 2;
 
+    /// <summary>A VMM's own program comes from the same disk: when the host has dropped its pages, they must not wait behind what the guest read.</summary>
+    private const long OwnBytesPerSecond = 32L << 20;
+
+    private const long OwnOperationsPerSecond = 1_000;
+
     /// <summary>What can change while the VM runs.</summary>
     public static CgroupLimits Of(VmLimits limits, LaunchMark mark) => new(
         Cpus: limits.Cpus ?? mark.CpuCeiling,
@@ -22,7 +27,15 @@ internal static class GroupLimits
     /// <summary>A VMM that does not keep to its own throttle meets this one. A disk that holds several drives gives what all of them may have.</summary>
     private static IReadOnlyList<DeviceReads> Reads(RateLimit? each, IReadOnlyList<string> disks) =>
         [.. disks.GroupBy(disk => disk, StringComparer.Ordinal).Select(drives => new DeviceReads(
-            drives.Key, Times(each?.BytesPerSecond ?? 0, drives.Count()), Times(each?.OperationsPerSecond ?? 0, drives.Count())))];
+            drives.Key,
+            Of(each?.BytesPerSecond ?? 0, drives.Count(), OwnBytesPerSecond),
+            Of(each?.OperationsPerSecond ?? 0, drives.Count(), OwnOperationsPerSecond)))];
 
-    private static long Times(long value, int drives) => value > long.MaxValue / (drives * ReadAhead) ? long.MaxValue : value * drives * ReadAhead;
+    /// <summary>0 is no limit.</summary>
+    private static long Of(long value, int drives, long own) => value switch
+    {
+        0 => 0,
+        _ when value > (long.MaxValue - own) / (drives * ReadAhead) => long.MaxValue,
+        _ => (value * drives * ReadAhead) + own,
+    };
 }
