@@ -31,7 +31,7 @@ internal sealed class BareQemu : IAsyncDisposable
         try
         {
             await ravel.StartAsync(machine, cancellationToken);
-            var line = QemuCommandLine.FindByDrivesIn(ravel.DataDirectory);
+            var line = QemuCommandLine.FindByDrivesIn(ravel.DataDirectory, work);
             var disk = line.WritableDrives().Single();
             var template = Path.Combine(work, "template");
             await ravel.StopAsync(machine, cancellationToken);
