@@ -11,14 +11,14 @@ internal static class DaemonBenchmark
 {
     private const int DefaultMachines = 20;
     private const int Adoptions = 5;
-    private const int MachineMib = 64;
+    private const int MachineMib = 128;
     private static readonly TimeSpan IdleTime = TimeSpan.FromSeconds(60);
 
     /// <summary>Longer than the daemon waits before it gives memory back.</summary>
     private static readonly TimeSpan SettleTime = TimeSpan.FromSeconds(20);
 
     private const string Explanation =
-        "`raveld` with machines that sleep (busybox, 64 MiB each, real QEMU processes), started one after the other. Resident memory is VmRSS of "
+        "`raveld` with machines that sleep (busybox, 128 MiB each, real QEMU processes), started one after the other. Resident memory is VmRSS of "
         + "/proc/PID/status 20 s after the last start; CPU is utime + stime over the next 60 s. *Taken over*: SIGKILL, then from the exec of `ravel up` "
         + "until it returns, before which every machine has been found again and its link is open; the median of 5.";
 
