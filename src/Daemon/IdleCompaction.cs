@@ -29,7 +29,7 @@ internal sealed class IdleCompaction(TimeProvider time) : BackgroundService
                 GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
                 NativeHeap.Trim();
                 // The bundle's assemblies are mapped twice: to be read, and where they run.
-                SharedMappings.Release(Environment.ProcessPath!);
+                FileMappings.Release(Environment.ProcessPath!);
                 compacted = allocated;
             }
             last = allocated;

@@ -1,9 +1,10 @@
 using System.IO.MemoryMappedFiles;
+using System.Runtime.InteropServices;
 using Ravel.Linux.Processes;
 
 namespace Ravel.Unit.Linux.Processes;
 
-public sealed class SharedMappingsTests : IDisposable
+public sealed class FileMappingsTests : IDisposable
 {
     private const int Pages = 64;
 
@@ -20,9 +21,9 @@ public sealed class SharedMappingsTests : IDisposable
         Touch(view);
         Assert.True(ResidentKib() > 0);
 
-        SharedMappings.Release(_file + "x");
+        FileMappings.Release(_file + "x");
         Assert.True(ResidentKib() > 0);
-        SharedMappings.Release(_file);
+        FileMappings.Release(_file);
 
         Assert.Equal(0, ResidentKib());
         Touch(view);
@@ -36,12 +37,56 @@ public sealed class SharedMappingsTests : IDisposable
         using var view = mapped.CreateViewAccessor();
         view.Write(0, (byte)7);
 
-        SharedMappings.Release(_file);
-        SharedMappings.Release("/no/such/file");
+        FileMappings.Release(_file);
+        FileMappings.Release("/no/such/file");
 
         Assert.True(ResidentKib() > 0);
         Assert.Equal(7, view.ReadByte(0));
     }
+
+    [Fact]
+    public void A_private_mapping_is_released_unless_the_process_has_written_to_it()
+    {
+        var length = (nuint)(Pages * Environment.SystemPageSize);
+        File.WriteAllBytes(_file, new byte[(int)length]);
+        using var file = File.OpenHandle(_file);
+        // PROT_READ | PROT_WRITE, MAP_PRIVATE
+        var address = mmap(0, length, 3, 2, file.DangerousGetHandle().ToInt32(), 0);
+        try
+        {
+            Marshal.WriteByte(address, 7);
+            Assert.Equal(0, mprotect(address, length, 1));
+            FileMappings.Release(_file);
+            Assert.Equal(7, Marshal.ReadByte(address));
+        }
+        finally
+        {
+            _ = munmap(address, length);
+        }
+
+        address = mmap(0, length, 1, 2, file.DangerousGetHandle().ToInt32(), 0);
+        try
+        {
+            for (var page = 0; page < Pages; page++)
+                Assert.Equal(0, Marshal.ReadByte(address, page * Environment.SystemPageSize));
+            Assert.True(ResidentKib() > 0);
+            FileMappings.Release(_file);
+            Assert.Equal(0, ResidentKib());
+        }
+        finally
+        {
+            _ = munmap(address, length);
+        }
+    }
+
+    [DllImport("libc")]
+    private static extern nint mmap(nint address, nuint length, int protection, int flags, int file, nint offset);
+
+    [DllImport("libc")]
+    private static extern int mprotect(nint address, nuint length, int protection);
+
+    [DllImport("libc")]
+    private static extern int munmap(nint address, nuint length);
 
     private static void Touch(MemoryMappedViewAccessor view)
     {
