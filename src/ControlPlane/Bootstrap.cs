@@ -1,6 +1,8 @@
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
 using Ravel.ControlPlane.Namespaces;
+using Ravel.ControlPlane.Nodes;
+using Ravel.ControlPlane.Problems;
 using Ravel.ControlPlane.Storage;
 using Ravel.ControlPlane.Tokens;
 
@@ -36,6 +38,19 @@ public static class Bootstrap
                 return await AddTokensAsync(db, time, cancellationToken);
             },
             cancellationToken);
+    }
+
+    /// <summary>Returns once the server that was started has reached a node, or has tried for some seconds.</summary>
+    public static async Task AwaitNodeAsync(this IServiceProvider services, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await services.GetRequiredService<NodeDirectory>().AnyAsync(cancellationToken);
+        }
+        catch (ProblemException)
+        {
+            // Requests that need one are told so.
+        }
     }
 
     /// <summary>

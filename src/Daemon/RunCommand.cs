@@ -79,6 +79,8 @@ internal static class RunCommand
         await agent.StartAsync();
         await SweepAsync(slot);
         await server.StartAsync();
+        // Whoever waits for the file below may ask for a machine at once.
+        await server.Services.AwaitNodeAsync(CancellationToken.None);
         await ClientFile.WriteAsync(options.DataDirectory, Address(server), bootstrap, server.Services);
         server.Logger.LogInformation("Ravel {Version} serves {Address}", DaemonVersion.Text, Address(server));
 
