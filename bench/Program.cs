@@ -19,6 +19,7 @@ BenchCommand[] benchmarks =
     ImagesBench.Command,
     KernelBenchmark.Command,
     PlannerBenchmark.Command,
+    AllBenchmarks.Command,
 ];
 BenchCommand[] tools =
 [
