@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Json;
 using Ravel.Contracts.Api;
 using Ravel.Testing.Cli;
+using Ravel.Testing.Needs;
 
 namespace Ravel.Integration.Cli;
 
@@ -166,12 +167,5 @@ public sealed class UpDownTests : IAsyncLifetime
         Assert.Equal((1, "fail"), (json.ExitCode, JsonDocument.Parse(json.Output).RootElement.GetProperty("checks")[0].GetProperty("status").GetString()));
     }
 
-    private void Daemon(string script)
-    {
-        var path = Path.Combine(_home, "raveld");
-        // A new file: the old one may be running.
-        File.Delete(path);
-        File.WriteAllText(path, "#!/bin/sh\n" + script.Replace("URL", _api.Url) + "\n");
-        File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-    }
+    private void Daemon(string script) => ProgramFile.Write(Path.Combine(_home, "raveld"), script.Replace("URL", _api.Url));
 }

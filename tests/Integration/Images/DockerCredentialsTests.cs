@@ -1,5 +1,6 @@
 using Ravel.Images;
 using Ravel.Images.Registry;
+using Ravel.Testing.Needs;
 
 namespace Ravel.Integration.Images;
 
@@ -145,12 +146,7 @@ public sealed class DockerCredentialsTests : IDisposable
     public async Task No_file_means_no_credentials() =>
         Assert.Null(await DockerCredentials.FindAsync(Registry, new RegistryOptions { DockerConfigFile = Path.Combine(_directory, "none") }, Cancellation));
 
-    private void Helper(string name, string script)
-    {
-        var file = Path.Combine(_directory, $"docker-credential-{name}");
-        File.WriteAllText(file, $"#!/bin/sh\n{script}\n");
-        File.SetUnixFileMode(file, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-    }
+    private void Helper(string name, string script) => ProgramFile.Write(Path.Combine(_directory, $"docker-credential-{name}"), script);
 
     private async Task<RegistryCredentials?> FindAsync(string config, string registry = Registry, TimeSpan? patience = null)
     {

@@ -106,11 +106,5 @@ public sealed class FakeFirecrackerHarness : ScriptedGuestHarness
     private static IEnumerable<string> Entries(string directory) =>
         Directory.Exists(directory) ? Directory.EnumerateFileSystemEntries(directory) : [];
 
-    private string WriteScript(string name, string script)
-    {
-        var path = Path.Combine(Files, name);
-        File.WriteAllText(path, $"#!/bin/sh\n{script}\n");
-        File.SetUnixFileMode(path, (UnixFileMode)0x1ed); // rwxr-xr-x
-        return path;
-    }
+    private string WriteScript(string name, string script) => ProgramFile.Write(Path.Combine(Files, name), script);
 }
