@@ -24,7 +24,7 @@ internal sealed partial class NodeService : Node.NodeBase
 
     public NodeService(NodeAgent agent) => _agent = agent;
 
-    public override Task<NodeInfo> GetNode(GetNodeRequest request, ServerCallContext context) => NodeProblems.MapAsync(() => Task.FromResult(new NodeInfo
+    public override Task<NodeInfo> GetNode(GetNodeRequest request, ServerCallContext context) => NodeProblems.MapAsync(() => Task.FromResult(WithMoment(request, new NodeInfo
     {
         NodeId = _agent.NodeId,
         Version = typeof(NodeService).Assembly.GetName().Version?.ToString(3) ?? "",
@@ -39,7 +39,7 @@ internal sealed partial class NodeService : Node.NodeBase
         },
         Capacity = ToResources(_agent.Machines.Ledger.Total),
         Allocated = ToResources(_agent.Machines.Ledger.Allocated(_agent.Time.GetUtcNow())),
-    }));
+    })));
 
     public override Task<Reservation> Reserve(ReserveRequest request, ServerCallContext context) => NodeProblems.MapAsync(async () =>
     {

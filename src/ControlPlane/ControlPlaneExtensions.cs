@@ -39,7 +39,7 @@ public static class ControlPlaneExtensions
         services.TryAddSingleton(TimeProvider.System);
         services.AddSingleton(options);
         services.AddDatabase(options.Database);
-        services.AddSingleton<Placer>();
+        services.AddPlacement();
         services.AddTokens().AddNamespaces().AddApps().AddMachines().AddVolumes().AddNodes().AddOpenApiDocument();
         services.AddSingleton<IStartupFilter, Pipeline>();
         services.Configure<RouteHandlerOptions>(o => o.ThrowOnBadRequest = true);

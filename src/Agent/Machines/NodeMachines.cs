@@ -149,6 +149,16 @@ internal sealed class NodeMachines : IAsyncDisposable
         return reservation;
     }
 
+    /// <summary>Gives back what was held for a machine that is not coming.</summary>
+    public async Task ReleaseAsync(MachineId machine)
+    {
+        var held = Ledger.Find(r => r.Machine == machine);
+        if (held.Count == 0)
+            return;
+        await _journal.CommitAsync(new JournalChange { RemoveReservations = held });
+        Ledger.Release(held);
+    }
+
     /// <summary>Ends every instance without changing what is desired.</summary>
     /// <param name="limit">Longest time a workload gets to end.</param>
     /// <param name="cancellationToken">Stops waiting; the instances end all the same.</param>

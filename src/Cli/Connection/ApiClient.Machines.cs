@@ -25,20 +25,50 @@ internal sealed partial class ApiClient
         GetAsync("machines", "v1/machines/usage", ApiJson.Default.IReadOnlyListMachineUsage, cancellationToken);
 
     /// <summary>Creates a machine, and its app if that is not there yet.</summary>
-    public async Task<Machine> CreateMachineAsync(string app, CreateMachineRequest request, CancellationToken cancellationToken)
+    /// <param name="app">Its app.</param>
+    /// <param name="request">What it shall be.</param>
+    /// <param name="patience">How long the server looks for room; null: not at all.</param>
+    /// <param name="cancellationToken">Ends the call; the machine may be there all the same.</param>
+    public Task<Machine> CreateMachineAsync(string app, CreateMachineRequest request, TimeSpan? patience, CancellationToken cancellationToken) => InAppAsync(
+        app,
+        () => PostAsync(
+            request.Name ?? request.Config.Image,
+            $"v1/apps/{Uri.EscapeDataString(app)}/machines{Waiting(patience)}",
+            request,
+            ApiJson.Default.CreateMachineRequest,
+            ApiJson.Default.Machine,
+            cancellationToken),
+        cancellationToken);
+
+    /// <summary>Creates several machines or none, and their app if that is not there yet.</summary>
+    /// <inheritdoc cref="CreateMachineAsync"/>
+    public Task<IReadOnlyList<Machine>> CreateMachinesAsync(
+        string app, CreateMachinesRequest request, TimeSpan? patience, CancellationToken cancellationToken) => InAppAsync(
+        app,
+        () => PostAsync(
+            request.Name ?? request.Config.Image,
+            $"v1/apps/{Uri.EscapeDataString(app)}/machines/bulk{Waiting(patience)}",
+            request,
+            ApiJson.Default.CreateMachinesRequest,
+            ApiJson.Default.IReadOnlyListMachine,
+            cancellationToken),
+        cancellationToken);
+
+    private async Task<T> InAppAsync<T>(string app, Func<Task<T>> create, CancellationToken cancellationToken)
     {
-        var subject = request.Name ?? request.Config.Image;
-        var path = $"v1/apps/{Uri.EscapeDataString(app)}/machines";
         try
         {
-            return await PostAsync(subject, path, request, ApiJson.Default.CreateMachineRequest, ApiJson.Default.Machine, cancellationToken);
+            return await create();
         }
         catch (ProblemException e) when (e.Problem.Code == ProblemCodes.AppNotFound)
         {
             await EnsureAppAsync(app, cancellationToken);
-            return await PostAsync(subject, path, request, ApiJson.Default.CreateMachineRequest, ApiJson.Default.Machine, cancellationToken);
+            return await create();
         }
     }
+
+    private static string Waiting(TimeSpan? patience) =>
+        patience is { } time ? string.Create(System.Globalization.CultureInfo.InvariantCulture, $"?wait_for_capacity={Math.Ceiling(time.TotalSeconds)}") : "";
 
     /// <summary>Replaces a machine's configuration; what it leaves out goes back to its default.</summary>
     public Task<Machine> UpdateMachineAsync(Machine machine, MachineConfig config, CancellationToken cancellationToken) => PostAsync(

@@ -14,6 +14,7 @@ internal static class RunCommand
     {
         var options = new RunOptions();
         var detach = CliOptions.Flag("--detach", "Print the machine's id and leave it running", "-d");
+        var count = CliOptions.Parsed<int?>("--count", "N", "Run so many, all of them or none; only with -d", text => Values.Count(text), "-n");
         var command = new CliCommand("run", "Run an image as a microVM and show its output")
         {
             Usage = "[OPTIONS] IMAGE [COMMAND [ARG...]]",
@@ -22,6 +23,7 @@ internal static class RunCommand
                 "ravel run --rm debian:12 sh -c 'exit 7'; echo $?      # passes the exit code on",
                 "ravel run -d --name web -p 8080:80 nginx              # in the background",
                 "ravel run --memory 1g --cpus 2 -e LEVEL=debug IMAGE   # options before the image",
+                "ravel run -d -n 10 --name job IMAGE                   # job-1 to job-10, spread over the nodes",
                 "ravel run -it --rm debian:12 bash                     # a shell; Ctrl-P Ctrl-Q leaves it running",
                 "ravel run IMAGE ls -l /                               # all after it is the command",
             ],
@@ -33,10 +35,16 @@ internal static class RunCommand
                 if (!session.Get(detach))
                     RawTerminal.Require("run", stdin, tty, "leave out -t");
                 var request = options.Request(session, skipLaunch: false);
+                if (session.Get(count) is { } many)
+                {
+                    return session.Get(detach)
+                        ? await RunManyAsync(session, options, request, many)
+                        : throw CliException.Usage("--count", "only machines that nobody is attached to can be several", "add -d");
+                }
                 await PullAsync(session, request.Config);
                 await options.EnsureVolumesAsync(session);
                 // Not cancelled by a signal: half a creation would leave a machine that nobody knows of.
-                var machine = await session.Api.CreateMachineAsync(options.AppOf(session), request, CancellationToken.None);
+                var machine = await session.Api.CreateMachineAsync(options.AppOf(session), request, session.Get(options.WaitForCapacity), CancellationToken.None);
                 if (!session.Get(detach))
                 {
                     await using var input = stdin || tty ? new WorkloadInput(session, machine, stdin, tty) : null;
@@ -52,8 +60,23 @@ internal static class RunCommand
             },
         };
         command.Options.Add(detach);
+        command.Options.Add(count);
         options.AddTo(command);
         return command;
+    }
+
+    private static async Task<int> RunManyAsync(Session session, RunOptions options, CreateMachineRequest request, int count)
+    {
+        var many = new CreateMachinesRequest { Count = count, Name = request.Name, Region = request.Region, Config = request.Config };
+        var machines = await session.Api.CreateMachinesAsync(options.AppOf(session), many, session.Get(options.WaitForCapacity), CancellationToken.None);
+        var started = new List<Machine>();
+        foreach (var machine in machines)
+            started.Add(await MachineWaits.UntilStartedAsync(session, machine));
+        if (session.Json)
+            JsonOutput.Document(session.Terminal, started);
+        else
+            started.ForEach(machine => session.Terminal.Out.WriteLine(machine.Id));
+        return 0;
     }
 
     public static CliCommand Attach()
@@ -93,7 +116,7 @@ internal static class RunCommand
                 var request = options.Request(session, skipLaunch: true);
                 await PullAsync(session, request.Config);
                 await options.EnsureVolumesAsync(session);
-                var machine = await session.Api.CreateMachineAsync(options.AppOf(session), request, CancellationToken.None);
+                var machine = await session.Api.CreateMachineAsync(options.AppOf(session), request, session.Get(options.WaitForCapacity), CancellationToken.None);
                 if (session.Json)
                     JsonOutput.Document(session.Terminal, machine);
                 else

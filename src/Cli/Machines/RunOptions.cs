@@ -58,6 +58,13 @@ internal sealed class RunOptions
 
     public Option<string[]> Label { get; } = CliOptions.Texts("--label", "KEY=VALUE", "Attach metadata", "-l");
 
+    public Option<string?> Region { get; } = CliOptions.Text("--region", "NAME", "Run it in this region");
+
+    public Option<string[]> Constraint { get; } = CliOptions.Texts("--constraint", "LABEL=VALUE", "Run it on a node whose labels say so: disk=ssd, disk!=hdd, gpu");
+
+    public Option<TimeSpan?> WaitForCapacity { get; } = CliOptions.Parsed<TimeSpan?>(
+        "--wait-for-capacity", "TIME", "Wait so long for room on a node (default: not at all)", text => Values.Duration(text));
+
     public Argument<string> Image { get; } = new("IMAGE");
 
     public Argument<string[]> Command { get; } = new("COMMAND") { Arity = ArgumentArity.ZeroOrMore };
@@ -75,7 +82,7 @@ internal sealed class RunOptions
         [
             Name, App, Limits.Cpus, Memory, Disk, Kernel, Env, EnvFile, Publish, Volume, Remove, Pull, Restart, Entrypoint, User,
             WorkingDirectory, Interactive, Tty,
-            StopSignal, StopTimeout, Label, .. Limits.Others,
+            StopSignal, StopTimeout, Label, Region, Constraint, WaitForCapacity, .. Limits.Others,
         ])
         {
             command.Options.Add(option);
@@ -89,6 +96,7 @@ internal sealed class RunOptions
     public CreateMachineRequest Request(Session session, bool skipLaunch) => new()
     {
         Name = session.Get(Name),
+        Region = session.Get(Region),
         SkipLaunch = skipLaunch,
         Config = new MachineConfig
         {
@@ -103,6 +111,7 @@ internal sealed class RunOptions
             PublishedPorts = session.Get(Publish) is { Length: > 0 } ports ? ports : null,
             Mounts = session.Get(Volume) is { Length: > 0 } mounts ? mounts : null,
             PullPolicy = session.Get(Pull),
+            Placement = session.Get(Constraint) is { Length: > 0 } constraints ? new PlacementConfig { Constraints = constraints } : null,
         },
     };
 

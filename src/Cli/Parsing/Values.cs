@@ -51,6 +51,12 @@ internal static class Values
             : throw new FormatException($"'{text}' is out of range; write 16k to 3.7g, or 0 for no limit");
     }
 
+    /// <summary>Of machines that are made together.</summary>
+    public static int Count(string text) =>
+        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var count) && count is >= 1 and <= 1000
+            ? count
+            : throw new FormatException("a number from 1 to 1000 is needed");
+
     /// <summary>Operations a second; 0 = no limit.</summary>
     public static int Operations(string text) =>
         int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var count) && count is 0 or (>= 10 and <= 10_000_000)

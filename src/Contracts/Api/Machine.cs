@@ -19,6 +19,7 @@ public sealed record Machine
     /// <summary>Ravel's addition: the app it belongs to.</summary>
     public required string App { get; init; }
 
+    /// <summary>That of its node; <c>local</c> where the operator has named none.</summary>
     public string Region { get; init; } = "local";
     public ImageRef? ImageRef { get; init; }
 
@@ -124,6 +125,9 @@ public sealed record MachineConfig
     /// <summary>Ravel's addition: <c>missing</c> (default), <c>always</c> or <c>never</c>.</summary>
     public string? PullPolicy { get; init; }
 
+    /// <summary>Ravel's addition: which nodes will do. Counts when the machine is placed; one that has a node stays there.</summary>
+    public PlacementConfig? Placement { get; init; }
+
     /// <summary>
     /// What else a client sent. The server refuses members that would change what runs (<c>services</c>, <c>checks</c>, …) and
     /// drops the others.
@@ -171,6 +175,25 @@ public sealed record GuestSize
     /// digest is kept, so that the machine boots the same kernel again.
     /// </summary>
     public string? Kernel { get; init; }
+}
+
+/// <summary>Where a machine may run. Absent: anywhere, spread over zones and nodes.</summary>
+public sealed record PlacementConfig
+{
+    /// <summary>Regions, best first, at most 16; no other will do. A request's <c>region</c> is written here.</summary>
+    public IReadOnlyList<string>? Regions { get; init; }
+
+    /// <summary>Conditions on a node's labels, at most 16, all of which must hold: <c>disk=ssd</c>, <c>disk!=hdd</c>, <c>disk in (ssd, nvme)</c>, <c>gpu</c>.</summary>
+    public IReadOnlyList<string>? Constraints { get; init; }
+
+    /// <summary>As in OCI: <c>amd64</c> or <c>arm64</c>.</summary>
+    public string? Architecture { get; init; }
+
+    /// <summary>What the node's hypervisor must be or have, at most 16: <c>firecracker</c>, <c>qemu</c>, <c>kvm</c>, ….</summary>
+    public IReadOnlyList<string>? Features { get; init; }
+
+    /// <summary><c>spread</c> (default): over zones, then over nodes. <c>pack</c>: on nodes in use, the fullest first.</summary>
+    public string? Strategy { get; init; }
 }
 
 /// <summary>Overrides of the image's process. <c>Exec</c> replaces entrypoint and command.</summary>

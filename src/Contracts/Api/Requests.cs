@@ -23,6 +23,8 @@ public sealed record CreateMachineRequest
 {
     /// <summary>Unique in its app: lower-case letters, digits and '-', at most 63. Made up if absent.</summary>
     public string? Name { get; init; }
+
+    /// <summary>The machine runs in this region and in no other; the same as <c>config.placement.regions</c> with one.</summary>
     public string? Region { get; init; }
     public required MachineConfig Config { get; init; }
 
@@ -31,6 +33,23 @@ public sealed record CreateMachineRequest
 
     /// <summary>Seconds: take a lease on the new machine, whose nonce is in the answer.</summary>
     public int? LeaseTtl { get; init; }
+}
+
+/// <summary>Several machines of one configuration, which are placed as one request: all of them, or none.</summary>
+public sealed record CreateMachinesRequest
+{
+    /// <summary>1 to 1,000.</summary>
+    public required int Count { get; init; }
+
+    /// <summary>They are called NAME-1, NAME-2, …; made up if absent.</summary>
+    public string? Name { get; init; }
+    public string? Region { get; init; }
+
+    /// <summary>Without volumes: one can be in one machine only.</summary>
+    public required MachineConfig Config { get; init; }
+
+    /// <summary>Create without starting.</summary>
+    public bool SkipLaunch { get; init; }
 }
 
 public sealed record StopMachineRequest
@@ -386,6 +405,7 @@ public sealed record ClientConfig
 [JsonSerializable(typeof(App))]
 [JsonSerializable(typeof(AppList))]
 [JsonSerializable(typeof(CreateMachineRequest))]
+[JsonSerializable(typeof(CreateMachinesRequest))]
 [JsonSerializable(typeof(Machine))]
 [JsonSerializable(typeof(IReadOnlyList<Machine>))]
 [JsonSerializable(typeof(IReadOnlyList<MachineEvent>))]

@@ -66,6 +66,10 @@ internal static class ImageReference
         return true;
     }
 
+    /// <summary>As nodes list the images they have: <c>docker.io/library/nginx:latest</c>, or the digest of one that is named by it.</summary>
+    public static string FullName(ImageRef reference) =>
+        reference.Digest ?? $"{reference.Registry}/{reference.Repository}:{reference.Tag}";
+
     /// <summary>A host name or address with a port at most; the node reads it more closely.</summary>
     private static bool IsRegistry(string registry) =>
         (char.IsAsciiLetterOrDigit(registry[0]) || registry[0] == '[')

@@ -1,5 +1,7 @@
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
 using Microsoft.AspNetCore.Http;
 using Microsoft.EntityFrameworkCore;
 using Ravel.Contracts.Api;
@@ -18,14 +20,15 @@ internal sealed record IdempotencyKey(string Namespace, string Key, byte[] Finge
     /// <param name="tenant">Keys of two namespaces have nothing to do with each other.</param>
     /// <param name="what">What is asked for, apart from the body.</param>
     /// <param name="body">The body as it was understood: two texts of the same meaning are the same request.</param>
+    /// <param name="type">How to write it.</param>
     /// <exception cref="ProblemException"><c>invalid-request</c>.</exception>
-    public static IdempotencyKey? Of(HttpContext http, string tenant, string what, byte[] body)
+    public static IdempotencyKey? Of<T>(HttpContext http, string tenant, string what, T body, JsonTypeInfo<T> type)
     {
         if (http.Request.Headers[Header] is not [{ } key, ..])
             return null;
         if (key.Length is 0 or > IdempotencyRow.MaxKey || key.Any(c => c is < ' ' or > '~'))
             throw ProblemException.Invalid($"The header {Header} must be 1 to {IdempotencyRow.MaxKey} printable ASCII characters.");
-        return new IdempotencyKey(tenant, key, SHA256.HashData([.. Encoding.UTF8.GetBytes(what), 0, .. body]));
+        return new IdempotencyKey(tenant, key, SHA256.HashData([.. Encoding.UTF8.GetBytes(what), 0, .. JsonSerializer.SerializeToUtf8Bytes(body, type)]));
     }
 }
 

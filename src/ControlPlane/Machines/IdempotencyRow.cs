@@ -12,7 +12,7 @@ internal sealed class IdempotencyRow
     /// <summary>SHA-256 of what was asked for.</summary>
     public required byte[] Fingerprint { get; set; }
 
-    /// <summary>The machine it made.</summary>
+    /// <summary>The machine it made, or what the machines it made have for their <see cref="MachineRow.Batch"/>.</summary>
     public required string Resource { get; set; }
 
     public required DateTimeOffset CreatedAt { get; set; }

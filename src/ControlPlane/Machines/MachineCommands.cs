@@ -1,5 +1,4 @@
 using Ravel.Contracts.Api;
-using Ravel.Contracts.Ids;
 using Ravel.ControlPlane.Kernels;
 using Ravel.ControlPlane.Placement;
 using Ravel.ControlPlane.Problems;
@@ -8,54 +7,11 @@ namespace Ravel.ControlPlane.Machines;
 
 /// <summary>
 /// What users do to machines. Each commits what is wanted and returns; the reconciler makes the node know it. Only a start asks the
-/// node first, because only the node knows whether it fits, and the caller deserves that answer.
+/// node first, because only the node knows whether it fits, and the caller deserves that answer. Making them is <see cref="MachineCreation"/>'s.
 /// </summary>
 internal sealed class MachineCommands(
-    MachineStore machines, IdempotencyKeys keys, MachineChanges changes, MachineReconciler reconciler, Placer placer, KernelPins kernels,
-    TimeProvider time)
+    MachineStore machines, MachineChanges changes, MachineReconciler reconciler, Placer placer, KernelPins kernels, TimeProvider time)
 {
-    private const int NameAttempts = 5;
-
-    /// <param name="key">Of the caller; a request that was carried out already is answered with the machine it made.</param>
-    public async Task<Machine> CreateAsync(
-        string tenant, string app, CreateMachineRequest request, string owner, IdempotencyKey? key, CancellationToken cancellationToken)
-    {
-        if (request.Config is null)
-            throw ProblemException.Invalid("config must be an object with an image.");
-        MachineConfigRules.Check(request.Config);
-        if (request.Name is not null)
-            Names.Check("name", request.Name);
-        MachineLeases.CheckSeconds("lease_ttl", request.LeaseTtl);
-        using var turn = await keys.EnterAsync(key, cancellationToken);
-        if (key is not null && await keys.FindAsync(key, cancellationToken) is { } made)
-            return await machines.ShowMadeAsync(new MachineKey(tenant, app, made), request.LeaseTtl, cancellationToken);
-        await machines.CheckNewAsync(tenant, app, request.Name, cancellationToken);
-        var (pinned, home) = await kernels.PinAsync(
-            request.Config, await machines.HomeOfVolumesAsync(tenant, app, request.Config, cancellationToken), cancellationToken);
-        request = request with { Config = pinned };
-
-        var id = MachineId.New().Value;
-        var allocation = request.SkipLaunch
-            ? new Allocation(home ?? await placer.ChooseAsync(cancellationToken), "")
-            : await placer.ReserveAsync(id, 1, MachineSpecs.Resources(pinned), home, cancellationToken);
-
-        for (var attempt = 1; ; attempt++)
-        {
-            try
-            {
-                // From here on the caller's going away changes nothing: what is reserved is used.
-                var machine = await machines.InsertAsync(
-                    tenant, app, appId => NewRow(id, appId, tenant, request, owner, allocation), key, request.LeaseTtl, CancellationToken.None);
-                Changed(id);
-                return machine;
-            }
-            catch (ProblemException e) when (e.Code == ProblemCodes.NameTaken && request.Name is null && attempt < NameAttempts)
-            {
-                // A made-up name that exists already: make up another.
-            }
-        }
-    }
-
     public async Task<string> StartAsync(MachineKey key, CancellationToken cancellationToken)
     {
         var allocation = await ReserveForStartAsync(key, MachineLifecycle.Start, cancellationToken);
@@ -82,6 +38,7 @@ internal sealed class MachineCommands(
     {
         if (request.Config is null)
             throw ProblemException.Invalid("config must be an object with an image.");
+        request = request with { Config = PlacementRules.WithRegion(request.Config, request.Region) };
         MachineConfigRules.Check(request.Config);
         var current = await machines.GetAsync(key, cancellationToken);
         if (request.Name is not null && request.Name != current.Row.Name)
@@ -172,7 +129,8 @@ internal sealed class MachineCommands(
         var intent = Judge(row, decide(row.Intent(), row.Sighting()));
         if (intent.Desired != DesiredState.Started || intent.Generation == row.Generation)
             return null;
-        return await placer.ReserveAsync(row.Id, intent.Generation, MachineSpecs.Resources(row.ReadConfig()), row.NodeId, cancellationToken);
+        var order = PlacementOrder.Of(row.ReadConfig(), row.AppId, row.NodeId, intent.Generation);
+        return await placer.ReserveAgainAsync(row.Id, row.NodeId, order, cancellationToken);
     }
 
     private static MachineIntent Judge(MachineRow row, Verdict verdict) =>
@@ -182,29 +140,5 @@ internal sealed class MachineCommands(
     {
         reconciler.Signal(id);
         changes.Notify(id);
-    }
-
-    private MachineRow NewRow(string id, string appId, string tenant, CreateMachineRequest request, string owner, Allocation allocation)
-    {
-        var now = time.GetUtcNow();
-        var name = request.Name ?? MachineNames.New();
-        var row = new MachineRow
-        {
-            Id = id,
-            AppId = appId,
-            Namespace = tenant,
-            Name = name,
-            LiveName = name,
-            Config = MachineRowMapping.WriteConfig(request.Config),
-            CreatedAt = now,
-            UpdatedAt = now,
-            Desired = request.SkipLaunch ? DesiredState.Stopped : DesiredState.Started,
-            Generation = 1,
-            NodeId = allocation.NodeId,
-            ReservationId = allocation.ReservationId.Length == 0 ? null : allocation.ReservationId,
-        };
-        if (request.LeaseTtl is { } seconds)
-            MachineLeases.Take(row, owner, seconds, null, now);
-        return row;
     }
 }

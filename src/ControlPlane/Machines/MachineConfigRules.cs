@@ -2,6 +2,7 @@ using System.Net;
 using System.Text;
 using Ravel.Contracts.Api;
 using Ravel.ControlPlane.Images;
+using Ravel.ControlPlane.Placement;
 using Ravel.ControlPlane.Problems;
 
 namespace Ravel.ControlPlane.Machines;
@@ -50,6 +51,7 @@ internal static class MachineConfigRules
         CheckMetadata(config.Metadata);
         CheckMounts(config.Mounts);
         CheckPorts(config.PublishedPorts);
+        PlacementRules.Check(config.Placement);
         CheckOneOf("pull_policy", config.PullPolicy, "missing", "always", "never");
     }
 

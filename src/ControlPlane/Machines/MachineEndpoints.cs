@@ -1,4 +1,3 @@
-using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.HttpResults;
@@ -8,6 +7,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Ravel.Contracts.Api;
 using Ravel.ControlPlane.Kernels;
 using Ravel.ControlPlane.Nodes;
+using Ravel.ControlPlane.Placement;
 using Ravel.ControlPlane.Problems;
 using Ravel.ControlPlane.Tokens;
 using Rpc = Ravel.Contracts.Node;
@@ -27,6 +27,7 @@ internal static class MachineEndpoints
         .AddSingleton<MachineChanges>()
         .AddSingleton<KernelPins>()
         .AddSingleton<MachineCommands>()
+        .AddSingleton<MachineCreation>()
         .AddSingleton<MachineWaits>()
         .AddSingleton<MachineReconciler>()
         .AddHostedService(s => s.GetRequiredService<MachineReconciler>());
@@ -37,6 +38,7 @@ internal static class MachineEndpoints
         var machines = v1.MapGroup("/apps/{app}/machines");
         machines.MapGet("", ListAsync).WithSummary("List the machines of an app.");
         machines.MapPost("", CreateAsync).WithSummary("Create a machine and start it unless skip_launch is set.");
+        machines.MapPost("/bulk", CreateManyAsync).WithSummary("Create several machines of one configuration, all of them or none (Ravel's addition).");
         var machine = machines.MapGroup("/{id}");
         machine.MapGet("", GetAsync).WithSummary("Show a machine with its newest events.");
         machine.MapPost("", UpdateAsync).WithSummary("Replace a machine's configuration; a running one restarts with it.");
@@ -107,11 +109,19 @@ internal static class MachineEndpoints
     }
 
     private static async Task<Ok<Machine>> CreateAsync(
-        string app, CreateMachineRequest request, HttpContext http, MachineCommands commands)
+        string app, CreateMachineRequest request, [FromQuery(Name = "wait_for_capacity")] string? patience, HttpContext http, MachineCreation creation)
     {
-        var body = JsonSerializer.SerializeToUtf8Bytes(request, ApiJson.Default.CreateMachineRequest);
-        var key = IdempotencyKey.Of(http, http.Tenant(), $"POST {http.Request.Path}", body);
-        return TypedResults.Ok(await commands.CreateAsync(http.Tenant(), app, request, http.Caller().TokenId, key, http.RequestAborted));
+        var key = IdempotencyKey.Of(http, http.Tenant(), $"POST {http.Request.Path}", request, ApiJson.Default.CreateMachineRequest);
+        return TypedResults.Ok(await creation.CreateAsync(
+            new NewMachines(http.Tenant(), app, http.Caller().TokenId, key, PlacementRules.Patience(patience)), request, http.RequestAborted));
+    }
+
+    private static async Task<Ok<IReadOnlyList<Machine>>> CreateManyAsync(
+        string app, CreateMachinesRequest request, [FromQuery(Name = "wait_for_capacity")] string? patience, HttpContext http, MachineCreation creation)
+    {
+        var key = IdempotencyKey.Of(http, http.Tenant(), $"POST {http.Request.Path}", request, ApiJson.Default.CreateMachinesRequest);
+        return TypedResults.Ok(await creation.CreateManyAsync(
+            new NewMachines(http.Tenant(), app, http.Caller().TokenId, key, PlacementRules.Patience(patience)), request, http.RequestAborted));
     }
 
     private static async Task<Ok<LeaseResponse>> LeaseOfAsync(string app, string id, HttpContext http, MachineCommands commands) =>

@@ -45,6 +45,15 @@ internal sealed class MachineRow
 
     public string? ReservationId { get; set; }
 
+    /// <summary>Of its node when it was placed there; empty when the operator has named none.</summary>
+    public string Region { get; set; } = "";
+
+    /// <summary>Common to the machines that one request made together; null for one that was made alone.</summary>
+    public string? Batch { get; set; }
+
+    /// <summary>JSON: nodes on which it could not start, with how often and when last; null: none.</summary>
+    public string? FailedNodes { get; set; }
+
     /// <summary>Of the lease, if there is one that has not expired.</summary>
     public string? LeaseNonce { get; set; }
 

@@ -9,6 +9,9 @@ namespace Ravel.ControlPlane.Machines;
 /// <summary>Between the row and the values that are decided on or shown. Pure.</summary>
 internal static class MachineRowMapping
 {
+    /// <summary>What is shown where operators name no regions.</summary>
+    private const string NoRegion = "local";
+
     public static MachineIntent Intent(this MachineRow row) =>
         new(row.Desired, row.Generation, row.Force, row.StartAfterStop, row.StopSignal, row.StopTimeoutSeconds);
 
@@ -55,6 +58,7 @@ internal static class MachineRowMapping
             Name = row.Name,
             State = row.SeenState(),
             App = app,
+            Region = row.Region.Length > 0 ? row.Region : NoRegion,
             ImageRef = image is null || row.ImageDigest is null ? image : image with { Digest = row.ImageDigest },
             InstanceId = row.InstanceId,
             PrivateIp = row.PrivateIp,

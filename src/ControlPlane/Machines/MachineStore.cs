@@ -93,7 +93,8 @@ internal sealed class MachineStore(Database database, IdempotencyKeys keys, Time
         database.ReadAsync(db => VolumeStore.HomeAsync(db, tenant, app, config, cancellationToken), cancellationToken);
 
     /// <summary>Refuses what can be refused before capacity is reserved.</summary>
-    public Task CheckNewAsync(string tenant, string app, string? name, CancellationToken cancellationToken) =>
+    /// <returns>The app.</returns>
+    public Task<AppRow> CheckNewAsync(string tenant, string app, string? name, CancellationToken cancellationToken) =>
         database.ReadAsync(async db => await NewIn(db, tenant, app, name, cancellationToken), cancellationToken);
 
     /// <param name="tenant">The namespace.</param>
@@ -122,6 +123,38 @@ internal sealed class MachineStore(Database database, IdempotencyKeys keys, Time
                 return row.Shown(app, [entry]) with { Nonce = row.LeaseNonce };
             },
             cancellationToken);
+
+    /// <summary>Machines that one request makes together: all of them or none.</summary>
+    /// <param name="tenant">The namespace.</param>
+    /// <param name="app">Its app.</param>
+    /// <param name="create">Makes the rows for the app's id; names may be made up.</param>
+    /// <param name="key">Stored with them; what it stands for already is the answer.</param>
+    /// <param name="cancellationToken">Ends the wait before the commit.</param>
+    public Task<IReadOnlyList<Machine>> InsertManyAsync(
+        string tenant, string app, Func<string, IReadOnlyList<MachineRow>> create, IdempotencyKey? key, CancellationToken cancellationToken) =>
+        database.WriteAsync<IReadOnlyList<Machine>>(
+            async db =>
+            {
+                if (key is not null && await IdempotencyKeys.FindAsync(db, key, cancellationToken) is { } made)
+                    return await ShowBatchAsync(db, app, made, cancellationToken);
+                var owner = await NewIn(db, tenant, app, name: null, cancellationToken);
+                var rows = create(owner.Id);
+                var names = rows.Select(row => row.Name).ToArray();
+                if (await db.Machines.Where(m => m.AppId == owner.Id && names.Contains(m.LiveName)).Select(m => m.Name).FirstOrDefaultAsync(cancellationToken) is { } taken)
+                    throw NameTaken(app, taken);
+                var entries = rows.Select(row => ByUser(row, "launch", row.CreatedAt)).ToList();
+                if (key is not null)
+                    keys.Add(db, key, rows[0].Batch!);
+                db.Machines.AddRange(rows);
+                db.MachineEvents.AddRange(entries);
+                await db.SaveChangesAsync(cancellationToken);
+                return [.. rows.Zip(entries, (row, entry) => row.Shown(app, [entry]))];
+            },
+            cancellationToken);
+
+    /// <summary>Machines that a repeated request had made, those that are still known.</summary>
+    public Task<IReadOnlyList<Machine>> ShowBatchAsync(string app, string batch, CancellationToken cancellationToken) =>
+        database.ReadAsync(db => ShowBatchAsync(db, app, batch, cancellationToken), cancellationToken);
 
     /// <summary>Changes a machine in one transaction, with an event if its intent changed.</summary>
     /// <param name="key">Which.</param>
@@ -207,6 +240,9 @@ internal sealed class MachineStore(Database database, IdempotencyKeys keys, Time
         return row.Shown(app, events);
     }
 
+    private static async Task<IReadOnlyList<Machine>> ShowBatchAsync(ServerDbContext db, string app, string batch, CancellationToken cancellationToken) =>
+        (await db.Machines.AsNoTracking().Where(m => m.Batch == batch).OrderBy(m => m.Id).ToListAsync(cancellationToken)).ConvertAll(row => row.Shown(app));
+
     private async Task<Machine> ShowMadeAsync(ServerDbContext db, MachineKey key, int? leaseTtl, CancellationToken cancellationToken)
     {
         var shown = await ShowAsync(db, key, cancellationToken);
@@ -238,7 +274,10 @@ internal sealed class MachineStore(Database database, IdempotencyKeys keys, Time
         var owner = await db.Apps.AsNoTracking().FirstOrDefaultAsync(a => a.Namespace == tenant && a.Name == app, cancellationToken)
             ?? throw ProblemException.AppNotFound(app);
         if (name is not null && await db.Machines.AnyAsync(m => m.AppId == owner.Id && m.LiveName == name, cancellationToken))
-            throw new ProblemException(ProblemCodes.NameTaken, $"App '{app}' has a machine '{name}' already; choose another name or destroy that one.");
+            throw NameTaken(app, name);
         return owner;
     }
+
+    private static ProblemException NameTaken(string app, string name) =>
+        new(ProblemCodes.NameTaken, $"App '{app}' has a machine '{name}' already; choose another name or destroy that one.");
 }

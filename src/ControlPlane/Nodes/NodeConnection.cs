@@ -1,5 +1,6 @@
 using Grpc.Core;
 using Grpc.Net.Client;
+using Ravel.ControlPlane.Placement;
 using Rpc = Ravel.Contracts.Node;
 
 namespace Ravel.ControlPlane.Nodes;
@@ -47,6 +48,9 @@ internal sealed class NodeConnection : IDisposable
         get => _isCordoned;
         internal set => _isCordoned = value;
     }
+
+    /// <summary>For the planner, while it is reached.</summary>
+    public NodeCondition Condition => _isCordoned ? NodeCondition.Cordoned : NodeCondition.Ready;
 
     /// <summary>Options of one call that answers at once.</summary>
     public CallOptions Call(CancellationToken cancellationToken) =>

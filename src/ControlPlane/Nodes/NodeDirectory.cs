@@ -1,6 +1,7 @@
 using System.Threading.Channels;
 using Microsoft.AspNetCore.Http;
 using Ravel.Contracts.Api;
+using Ravel.ControlPlane.Placement;
 using Ravel.ControlPlane.Problems;
 using Rpc = Ravel.Contracts.Node;
 
@@ -14,15 +15,16 @@ internal sealed class NodeDirectory : IDisposable
 
     private readonly Func<NodeEndPoint, NodeConnection> _connect;
     private readonly TimeProvider _time;
+    private readonly Fleet _fleet;
     private readonly Dictionary<string, NodeConnection> _connections = new(StringComparer.Ordinal);
     private readonly Dictionary<string, NodeConnection> _reachedById = new(StringComparer.Ordinal);
     private readonly Channel<NodeConnection> _added = Channel.CreateUnbounded<NodeConnection>();
     private readonly Lock _lock = new();
     private TaskCompletionSource _reached = NewSignal();
 
-    public NodeDirectory(ControlPlaneOptions options, TimeProvider time)
+    public NodeDirectory(ControlPlaneOptions options, Fleet fleet, TimeProvider time)
     {
-        _time = time;
+        (_time, _fleet) = (time, fleet);
         _connect = endPoint => new NodeConnection(endPoint, options, time);
         if (options.NodeSocketPath is { } socket)
             Add(NodeEndPoint.Local(socket));
@@ -121,15 +123,23 @@ internal sealed class NodeDirectory : IDisposable
     }
 
     /// <summary>A node was reached and is this; null: it is not any more.</summary>
-    public void Set(NodeConnection connection, Rpc.NodeInfo? info)
+    /// <param name="connection">The way to it.</param>
+    /// <param name="info">Its words.</param>
+    /// <param name="askedAt">Timestamp from before it was asked for them.</param>
+    public void Set(NodeConnection connection, Rpc.NodeInfo? info, long askedAt)
     {
         lock (_lock)
         {
             if (connection.Info is { } before && _reachedById.GetValueOrDefault(before.NodeId) == connection)
+            {
                 _reachedById.Remove(before.NodeId);
+                if (before.NodeId != info?.NodeId)
+                    _fleet.SetCondition(before.NodeId, NodeCondition.Unreachable);
+            }
             connection.Info = info;
             if (info is null)
                 return;
+            _fleet.Heard(info, connection.Condition, askedAt);
             _reachedById[info.NodeId] = connection;
             _reached.TrySetResult();
             _reached = NewSignal();
@@ -140,7 +150,10 @@ internal sealed class NodeDirectory : IDisposable
     public void SetCordon(string nodeId, bool isCordoned)
     {
         if (Find(nodeId) is { } node)
+        {
             node.IsCordoned = isCordoned;
+            _fleet.SetCondition(nodeId, node.Condition);
+        }
     }
 
     public void Dispose()

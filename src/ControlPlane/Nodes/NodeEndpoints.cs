@@ -3,6 +3,7 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
 using Ravel.Contracts.Api;
+using Ravel.ControlPlane.Placement;
 using Ravel.ControlPlane.Tokens;
 
 namespace Ravel.ControlPlane.Nodes;
@@ -46,10 +47,11 @@ internal static class NodeEndpoints
         return TypedResults.Ok(Shown(node, directory));
     }
 
-    private static async Task<Ok<Acknowledgement>> RemoveAsync(string id, HttpContext http, NodeStore nodes, NodeDirectory directory)
+    private static async Task<Ok<Acknowledgement>> RemoveAsync(string id, HttpContext http, NodeStore nodes, NodeDirectory directory, Fleet fleet)
     {
         http.Caller().RequireAdministrator();
         await nodes.RemoveAsync(id, isReached: directory.Find(id) is not null, http.RequestAborted);
+        fleet.Remove(id);
         return TypedResults.Ok(new Acknowledgement(true));
     }
 

@@ -78,10 +78,11 @@ internal sealed class NodeWatcher(
         {
             try
             {
+                var askedAt = time.GetTimestamp();
                 var info = await LookAsync(node, stoppingToken);
                 var row = await nodes.SeenAsync(info, stoppingToken);
                 node.IsCordoned = row.IsCordoned;
-                directory.Set(node, info);
+                directory.Set(node, info, askedAt);
                 if (failures > 0)
                     log.LogInformation("Node {Node} is reached", info.NodeId);
                 failures = 0;
@@ -94,18 +95,18 @@ internal sealed class NodeWatcher(
             }
             catch (Exception e)
             {
-                directory.Set(node, null);
+                directory.Set(node, null, 0);
                 failures++;
                 if (failures == 1 || e is not (RpcException or ProblemException))
                     log.LogWarning(e, "Node {Node} is not reached; it is tried again until it is", node.EndPoint.Key);
                 await Task.Delay(Retry.DelayAfter(failures), time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
         }
-        directory.Set(node, null);
+        directory.Set(node, null, 0);
     }
 
     private async Task<Rpc.NodeInfo> LookAsync(NodeConnection node, CancellationToken cancellationToken) => await node.Client.GetNodeAsync(
-        new Rpc.GetNodeRequest(), new CallOptions(deadline: time.GetUtcNow().UtcDateTime + LookTimeout, cancellationToken: cancellationToken));
+        new Rpc.GetNodeRequest { ImagesRevision = node.Info?.ImagesRevision ?? "" }, new CallOptions(deadline: time.GetUtcNow().UtcDateTime + LookTimeout, cancellationToken: cancellationToken));
 
     /// <summary>Asks the node how it is, for as long as it answers as itself.</summary>
     private async Task LookAgainAsync(NodeConnection node, string nodeId, CancellationToken cancellationToken)
@@ -114,10 +115,11 @@ internal sealed class NodeWatcher(
         while (true)
         {
             await Task.Delay(LookInterval, time, cancellationToken);
+            var askedAt = time.GetTimestamp();
             var info = await LookAsync(node, cancellationToken);
             if (info.NodeId != nodeId)
                 throw new RpcException(new Status(StatusCode.Unavailable, $"Where node {nodeId} was is {info.NodeId} now."));
-            directory.Set(node, info);
+            directory.Set(node, info, askedAt);
             if (time.GetElapsedTime(noted) < NoteInterval)
                 continue;
             // Cordoned by another server, perhaps.

@@ -55,6 +55,13 @@ internal sealed class IndexedNode
     /// <summary>Must be out of its tree, which is ordered by what this changes.</summary>
     public void Replace(NodeView view)
     {
+        Refresh(view);
+        _apps = new Dictionary<string, int>(view.Apps, StringComparer.Ordinal);
+    }
+
+    /// <summary>As <see cref="Replace"/>, but the machines of apps stay as they were counted.</summary>
+    public void Refresh(NodeView view)
+    {
         if (!ReferenceEquals(View.Features, view.Features))
             Features = Joined(view);
         View = view;
@@ -62,7 +69,6 @@ internal sealed class IndexedNode
         Total = view.Total;
         Allocated = view.Allocated;
         Free = ResourceAmounts.Max(Total - Allocated, default);
-        _apps = new Dictionary<string, int>(view.Apps, StringComparer.Ordinal);
     }
 
     /// <summary>Must be out of its tree, as for <see cref="Replace"/>.</summary>

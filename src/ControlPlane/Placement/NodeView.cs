@@ -21,6 +21,9 @@ internal sealed record NodeView
     /// <summary>More images than this are not looked at: the view of a node must stay small.</summary>
     public const int MaxImages = 1024;
 
+    private const int MaxLabels = 256;
+    private const int MaxText = 512;
+
     public required string Id { get; init; }
 
     /// <summary>Empty: the operator has named none.</summary>
@@ -55,6 +58,9 @@ internal sealed record NodeView
             : value.Order(StringComparer.Ordinal).Take(MaxImages).ToFrozenSet(StringComparer.Ordinal);
     } = FrozenSet<string>.Empty;
 
+    /// <summary>As the node calls this set of images; empty: it has not said.</summary>
+    public string ImagesRevision { get; init; } = "";
+
     /// <summary>How busy it is: 0 idle, 1 fully.</summary>
     public double Load { get; init; }
 
@@ -64,13 +70,46 @@ internal sealed record NodeView
     /// <summary>What can be given to machines, held or not.</summary>
     public ResourceAmounts Total => Capacity with { Cpus = (long)Math.Floor(Capacity.Cpus * CpuOvercommit) };
 
-    /// <summary>A node that answers and that nobody has cordoned. Its CPUs are counted with its overcommit already.</summary>
-    public static NodeView Of(Rpc.NodeInfo info) => new()
+    /// <summary>What a node says of itself, with whether it takes machines. Its CPUs are counted with its overcommit already.</summary>
+    /// <param name="info">Its words.</param>
+    /// <param name="condition">Ours.</param>
+    /// <param name="before">
+    /// What was known of it; what is the same in both is shared, and images that <paramref name="info"/> leaves out are those of before.
+    /// </param>
+    public static NodeView Of(Rpc.NodeInfo info, NodeCondition condition = NodeCondition.Ready, NodeView? before = null) => new()
     {
         Id = info.NodeId,
+        Region = Bounded(info.Region),
+        Zone = Bounded(info.Zone),
+        Labels = before is not null && IsSame(before.Labels, info.Labels)
+            ? before.Labels
+            : info.Labels.Take(MaxLabels).ToFrozenDictionary(label => Bounded(label.Key), label => Bounded(label.Value), StringComparer.Ordinal),
         Architecture = info.Architecture,
-        Features = FrozenSet.Create(StringComparer.Ordinal, info.Vmm, info.Accelerator),
+        Features = before is { Features: { Count: <= 2 } features } && features.Contains(info.Vmm) && features.Contains(info.Accelerator)
+            ? features
+            : FrozenSet.Create(StringComparer.Ordinal, info.Vmm, info.Accelerator),
+        Condition = condition,
         Capacity = ResourceAmounts.Of(info.Capacity),
         Allocated = ResourceAmounts.Of(info.Allocated),
+        Images = info.Images.Count > 0 ? info.Images.Take(MaxImages).Select(Bounded).ToFrozenSet(StringComparer.Ordinal)
+            : before is not null && info.ImagesRevision == before.ImagesRevision ? before.Images
+            : FrozenSet<string>.Empty,
+        ImagesRevision = info.ImagesRevision,
+        Load = info.Load,
     };
+
+    private static bool IsSame(FrozenDictionary<string, string> known, IDictionary<string, string> said)
+    {
+        if (known.Count != said.Count)
+            return false;
+        foreach (var (key, value) in known)
+        {
+            if (!said.TryGetValue(key, out var now) || now != value)
+                return false;
+        }
+        return true;
+    }
+
+    /// <summary>A node says what it likes.</summary>
+    private static string Bounded(string text) => text.Length <= MaxText ? text : text[..MaxText];
 }

@@ -44,6 +44,28 @@ internal sealed class PlacementIndex
         Enter(node);
     }
 
+    /// <summary>
+    /// Replaces what a known node says of itself. The machines of apps stay as they were counted: no node knows them by app.
+    /// </summary>
+    public void Refresh(NodeView view)
+    {
+        var node = _nodes[view.Id];
+        var before = node.View;
+        var moves = before.Region != view.Region || before.Zone != view.Zone;
+        Leave(node);
+        if (moves)
+            Count(node, -1);
+        node.Refresh(view);
+        Repost(node, before, view);
+        if (moves)
+            Count(node, 1);
+        Enter(node);
+    }
+
+    /// <summary>Counts machines of an app on a node, without room: the node's own figures have it, or will.</summary>
+    /// <returns>False: the node has gone.</returns>
+    public bool CountApp(string nodeId, string appId, int machines) => Change(nodeId, default, appId, machines);
+
     /// <returns>False: there is no such node.</returns>
     public bool Remove(string nodeId)
     {
@@ -80,12 +102,19 @@ internal sealed class PlacementIndex
     {
         if (Find(nodeId) is not { } node)
             return false;
+        // Never fewer than none, whoever counted: the zone's sum must stay the sum of its nodes.
+        machines = Math.Max(machines, -node.CountOf(appId));
+        if (more == default)
+        {
+            node.Change(more, appId, machines);
+            Count(appId, node.ZoneKey, machines);
+            return true;
+        }
         var wasEmpty = node.IsEmpty;
         var pool = node.Pool;
         pool?.Nodes.Remove(node);
         node.Change(more, appId, machines);
-        if (appId.Length > 0)
-            Count(appId, node.ZoneKey, machines);
+        Count(appId, node.ZoneKey, machines);
         if (pool is null)
             return true;
         if (wasEmpty == node.IsEmpty)
@@ -132,6 +161,8 @@ internal sealed class PlacementIndex
 
     private void Count(string app, ZoneKey zone, int more)
     {
+        if (app.Length == 0 || more == 0)
+            return;
         if (!_apps.TryGetValue(app, out var zones))
             _apps.Add(app, zones = []);
         var count = zones.GetValueOrDefault(zone) + more;

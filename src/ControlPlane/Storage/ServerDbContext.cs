@@ -98,6 +98,9 @@ internal abstract class ServerDbContext : DbContext
             e.Property(r => r.Name).HasMaxLength(63);
             e.Property(r => r.LiveName).HasMaxLength(63);
             e.Property(r => r.NodeId).HasMaxLength(128);
+            e.Property(r => r.Region).HasMaxLength(63).HasDefaultValue("");
+            e.Property(r => r.Batch).HasMaxLength(20);
+            e.HasIndex(r => r.Batch).HasFilter("\"Batch\" IS NOT NULL");
             e.Property(r => r.Version).IsConcurrencyToken();
             // Nulls are distinct in a unique index of every engine: only the living compete for a name.
             e.HasIndex(r => new { r.AppId, r.LiveName }).IsUnique();

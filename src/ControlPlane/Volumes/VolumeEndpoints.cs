@@ -66,7 +66,7 @@ internal static class VolumeEndpoints
         var mib = Size(request.SizeGb, request.SizeMb) ?? source?.SizeMib ?? Gibibyte;
         if (mib < source?.SizeMib)
             throw ProblemException.Invalid($"size_mb must be at least {source.SizeMib}, the size of {source.Id}.");
-        var row = NewRow(tenant, request.Name, source?.NodeId ?? await placer.ChooseAsync(http.RequestAborted), mib, source?.Id, time);
+        var row = NewRow(tenant, request.Name, source?.NodeId ?? await placer.ChooseForVolumeAsync(mib, http.RequestAborted), mib, source?.Id, time);
         row.LiveName = row.Name;
         return TypedResults.Ok(await MakeAsync(app, row, volumes, reconciler));
     }

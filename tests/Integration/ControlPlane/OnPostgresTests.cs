@@ -40,6 +40,11 @@ public sealed class ManyNodesOnPostgresTests : ManyNodesTests
     protected override Task<DatabaseAddress?> DatabaseAsync() => NewDatabase.OnPostgresAsync();
 }
 
+public sealed class PlacementOnPostgresTests : PlacementTests
+{
+    protected override Task<DatabaseAddress?> DatabaseAsync() => NewDatabase.OnPostgresAsync();
+}
+
 internal static class NewDatabase
 {
     public static async Task<DatabaseAddress?> OnPostgresAsync() => await (await PostgresServer.SharedAsync()).CreateDatabaseAsync();

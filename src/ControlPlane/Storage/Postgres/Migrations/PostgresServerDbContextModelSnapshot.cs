@@ -161,6 +161,11 @@ namespace Ravel.ControlPlane.Storage.Postgres.Migrations
                         .HasColumnType("character varying(26)")
                         .UseCollation("C");
 
+                    b.Property<string>("Batch")
+                        .HasMaxLength(20)
+                        .HasColumnType("character varying(20)")
+                        .UseCollation("C");
+
                     b.Property<string>("Config")
                         .IsRequired()
                         .HasColumnType("text")
@@ -176,6 +181,10 @@ namespace Ravel.ControlPlane.Storage.Postgres.Migrations
                         .HasColumnType("bigint");
 
                     b.Property<string>("Exit")
+                        .HasColumnType("text")
+                        .UseCollation("C");
+
+                    b.Property<string>("FailedNodes")
                         .HasColumnType("text")
                         .UseCollation("C");
 
@@ -257,6 +266,14 @@ namespace Ravel.ControlPlane.Storage.Postgres.Migrations
                     b.Property<long>("RefusedGeneration")
                         .HasColumnType("bigint");
 
+                    b.Property<string>("Region")
+                        .IsRequired()
+                        .ValueGeneratedOnAdd()
+                        .HasMaxLength(63)
+                        .HasColumnType("character varying(63)")
+                        .HasDefaultValue("")
+                        .UseCollation("C");
+
                     b.Property<string>("ReservationId")
                         .HasColumnType("text")
                         .UseCollation("C");
@@ -284,6 +301,9 @@ namespace Ravel.ControlPlane.Storage.Postgres.Migrations
                         .HasColumnType("bigint");
 
                     b.HasKey("Id");
+
+                    b.HasIndex("Batch")
+                        .HasFilter("\"Batch\" IS NOT NULL");
 
                     b.HasIndex("DestroyedAt");
 

@@ -133,6 +133,10 @@ namespace Ravel.ControlPlane.Storage.Sqlite.Migrations
                         .HasMaxLength(26)
                         .HasColumnType("TEXT");
 
+                    b.Property<string>("Batch")
+                        .HasMaxLength(20)
+                        .HasColumnType("TEXT");
+
                     b.Property<string>("Config")
                         .IsRequired()
                         .HasColumnType("TEXT");
@@ -147,6 +151,9 @@ namespace Ravel.ControlPlane.Storage.Sqlite.Migrations
                         .HasColumnType("INTEGER");
 
                     b.Property<string>("Exit")
+                        .HasColumnType("TEXT");
+
+                    b.Property<string>("FailedNodes")
                         .HasColumnType("TEXT");
 
                     b.Property<bool>("Force")
@@ -213,6 +220,13 @@ namespace Ravel.ControlPlane.Storage.Sqlite.Migrations
                     b.Property<long>("RefusedGeneration")
                         .HasColumnType("INTEGER");
 
+                    b.Property<string>("Region")
+                        .IsRequired()
+                        .ValueGeneratedOnAdd()
+                        .HasMaxLength(63)
+                        .HasColumnType("TEXT")
+                        .HasDefaultValue("");
+
                     b.Property<string>("ReservationId")
                         .HasColumnType("TEXT");
 
@@ -239,6 +253,9 @@ namespace Ravel.ControlPlane.Storage.Sqlite.Migrations
                         .HasColumnType("INTEGER");
 
                     b.HasKey("Id");
+
+                    b.HasIndex("Batch")
+                        .HasFilter("\"Batch\" IS NOT NULL");
 
                     b.HasIndex("DestroyedAt");
 
