@@ -51,6 +51,12 @@ public sealed record AgentOptions
     /// <summary>Largest kernel taken, with its modules, in bytes.</summary>
     public long MaxKernelBytes { get; init; } = 512L * 1024 * 1024;
 
+    /// <summary>
+    /// One node of several: what may have been started elsewhere while it was away does not start by itself until a server has said that it
+    /// was not. What runs, runs on.
+    /// </summary>
+    public bool WaitsForAdmission { get; init; }
+
     public InstanceOptions Instances { get; init; } = new();
 
     public WarmStartOptions WarmStarts { get; init; } = new();

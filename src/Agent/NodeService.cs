@@ -77,8 +77,14 @@ internal sealed partial class NodeService : Node.NodeBase
         using var kernel = request.Desired != DesiredState.Destroyed && request.Spec.Kernel.Length > 0
             ? await _agent.Options.Kernels.LeaseAsync(request.Spec.Kernel, context.CancellationToken)
             : null;
-        var put = new InstanceEvent.Put(machine, request.Generation, request.Desired, Normalize(request.Spec), request.Force);
+        var put = new InstanceEvent.Put(machine, request.Generation, request.Desired, Normalize(request.Spec), request.Force) { IsMoved = request.Moved };
         return await _agent.Machines.PutAsync(put, request.ReservationId.Length == 0 ? null : request.ReservationId);
+    });
+
+    public override Task<AdmitResponse> Admit(AdmitRequest request, ServerCallContext context) => NodeProblems.MapAsync(() =>
+    {
+        _agent.Machines.Admit();
+        return Task.FromResult(new AdmitResponse());
     });
 
     public override Task<ListMachinesResponse> ListMachines(ListMachinesRequest request, ServerCallContext context) => NodeProblems.MapAsync(() =>

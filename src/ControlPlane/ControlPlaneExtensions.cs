@@ -17,6 +17,7 @@ using Ravel.ControlPlane.Nodes;
 using Ravel.ControlPlane.OpenApi;
 using Ravel.ControlPlane.Placement;
 using Ravel.ControlPlane.Problems;
+using Ravel.ControlPlane.Recovery;
 using Ravel.ControlPlane.Storage;
 using Ravel.ControlPlane.Tokens;
 using Ravel.ControlPlane.Volumes;
@@ -40,7 +41,7 @@ public static class ControlPlaneExtensions
         services.AddSingleton(options);
         services.AddDatabase(options.Database);
         services.AddPlacement();
-        services.AddTokens().AddNamespaces().AddApps().AddMachines().AddVolumes().AddNodes().AddOpenApiDocument();
+        services.AddTokens().AddNamespaces().AddApps().AddMachines().AddVolumes().AddNodes().AddRecovery().AddOpenApiDocument();
         services.AddSingleton<IStartupFilter, Pipeline>();
         services.Configure<RouteHandlerOptions>(o => o.ThrowOnBadRequest = true);
         services.Configure<JsonOptions>(o =>

@@ -1,3 +1,4 @@
+using Ravel.ControlPlane.Recovery;
 using Ravel.ControlPlane.Storage;
 
 namespace Ravel.ControlPlane;
@@ -32,11 +33,14 @@ public sealed record ControlPlaneOptions
     /// <summary>Largest kernel, with its modules, that <c>/v1/kernels</c> takes, in bytes.</summary>
     public long MaxKernelBytes { get; init; } = 512L << 20;
 
+    public RecoveryOptions Recovery { get; init; } = new();
+
     /// <exception cref="ArgumentException">A value no server could run with; names the setting.</exception>
     internal void Validate()
     {
         ArgumentNullException.ThrowIfNull(Database);
         ArgumentException.ThrowIfNullOrWhiteSpace(Version);
+        Recovery.Validate();
         ArgumentOutOfRangeException.ThrowIfLessThan(DestroyedRetention, TimeSpan.Zero);
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(SweepInterval, TimeSpan.Zero);
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(ReservationTtl, TimeSpan.Zero);

@@ -9,7 +9,11 @@ namespace Ravel.Agent.Instances;
 internal abstract record InstanceEvent
 {
     /// <summary>The server stated what the machine shall be.</summary>
-    internal sealed record Put(MachineId Machine, ulong Generation, DesiredState Desired, MachineSpec Spec, bool Force) : InstanceEvent;
+    internal sealed record Put(MachineId Machine, ulong Generation, DesiredState Desired, MachineSpec Spec, bool Force) : InstanceEvent
+    {
+        /// <summary>Of a destruction: the machine goes on elsewhere.</summary>
+        public bool IsMoved { get; init; }
+    }
 
     /// <summary>A step of the start was done; <paramref name="Next"/> is null after the last.</summary>
     internal sealed record StepDone(WorkflowPosition? Next, StartFacts Facts) : InstanceEvent;
@@ -53,6 +57,12 @@ internal abstract record InstanceEvent
 
     /// <summary>The agent is up and has taken over what it found.</summary>
     internal sealed record NodeStarted : InstanceEvent;
+
+    /// <summary>
+    /// The agent is up and nobody has said yet which of its machines went elsewhere meanwhile: what was about to begin waits for
+    /// <see cref="NodeStarted"/>.
+    /// </summary>
+    internal sealed record Held : InstanceEvent;
 
     /// <summary>The host was restarted since the journal was last written: no VMM of before lives.</summary>
     internal sealed record HostRebooted : InstanceEvent;

@@ -82,6 +82,14 @@ internal static class InstanceStates
                 _ => Nothing(machine),
             },
             InstanceEvent.NodeStarted => Nothing(machine),
+            InstanceEvent.Held => instance.State switch
+            {
+                InstanceState.Starting => Release(
+                    machine, instance with { IsInterrupted = ComesBack(machine, instance), IsStopRequested = true }, context),
+                InstanceState.Waiting => Change(
+                    machine, instance with { IsInterrupted = true, State = InstanceState.Ended, Deadline = null }, context, [], ["waiting"]),
+                _ => Nothing(machine),
+            },
             InstanceEvent.HostRebooted => OnHostRebooted(machine, instance, context),
             InstanceEvent.Removed => instance.State == InstanceState.Destroying
                 ? new Decision(null, [], ["destroy"]) { Forgotten = machine }
@@ -323,6 +331,6 @@ internal sealed record DecisionContext(
 
     public int NetworkIndex { get; init; }
 
-    /// <summary>The node is going down: nothing new begins.</summary>
+    /// <summary>The node is going down, or does not know yet whether the machine is its own: nothing new begins.</summary>
     public bool IsNodeStopping { get; init; }
 }

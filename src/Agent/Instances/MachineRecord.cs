@@ -39,6 +39,9 @@ internal sealed record MachineRecord
 
     public bool Force { get; init; }
 
+    /// <summary>Destroyed is desired because the machine went to another node.</summary>
+    public bool IsMoved { get; init; }
+
     /// <summary>The newest generation acted upon.</summary>
     public ulong ObservedGeneration { get; init; }
 
@@ -66,6 +69,9 @@ internal sealed record MachineRecord
     public const long SavedDevicesMib = 16;
 
     public InstanceState? State => Instance?.State;
+
+    /// <summary>Whether a server may start it elsewhere while this node is away.</summary>
+    public bool MayMove => Spec is { Stays: false, Mounts.Count: 0 };
 
     /// <summary>The image whose root file system it has, also at rest: its disk fits no other.</summary>
     public string? ImageDigest => Instance is { State: not (InstanceState.Ended or InstanceState.Destroying), Facts.ImageDigest: { } running }

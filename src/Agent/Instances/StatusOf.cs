@@ -44,6 +44,7 @@ internal static class StatusOf
     {
         var status = Machine(machine);
         status.State = MachineState.Destroyed;
+        status.Moved = machine.IsMoved;
         status.ObservedGeneration = status.Generation;
         return status;
     }

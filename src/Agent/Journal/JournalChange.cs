@@ -14,6 +14,9 @@ internal sealed record JournalChange
     /// <summary>A machine that is no more; remembered by its last status.</summary>
     public MachineStatus? Forget { get; init; }
 
+    /// <summary>A machine that had moved away and is here again: it is not remembered as gone any more.</summary>
+    public MachineId? Recall { get; init; }
+
     /// <summary>Events for the server; the journal gives the sequence numbers.</summary>
     public IReadOnlyList<NodeEvent> Events { get; init; } = [];
 

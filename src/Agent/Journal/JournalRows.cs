@@ -25,6 +25,8 @@ internal static class JournalRows
             statements.Execute("INSERT OR REPLACE INTO forgotten (machine, status) VALUES ($p0, $p1)", status.MachineId, status.ToByteArray());
             statements.Execute("DELETE FROM forgotten WHERE number <= (SELECT max(number) FROM forgotten) - $p0", MaxForgotten);
         }
+        if (change.Recall is { } recalled)
+            statements.Execute("DELETE FROM forgotten WHERE machine = $p0", recalled.Value);
         if (change.AddReservation is { } reservation)
         {
             statements.Execute(

@@ -65,6 +65,8 @@ internal static class JournalSchema
         -- event: NodeEvent. AUTOINCREMENT: a number is never given twice, also when the newest events were forgotten.
         CREATE TABLE outbox (sequence INTEGER PRIMARY KEY AUTOINCREMENT, event BLOB NOT NULL);
         """,
+        // Machines that end here because they went elsewhere.
+        "ALTER TABLE machines ADD COLUMN moved INTEGER NOT NULL DEFAULT 0",
     ];
 
     /// <exception cref="JournalException">The journal was written by a newer Ravel.</exception>

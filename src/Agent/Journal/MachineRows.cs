@@ -16,11 +16,11 @@ internal static class MachineRows
         statements.Execute(
             """
             INSERT INTO machines (id, generation, desired, force, spec, observed_generation, address_index, network_index,
-                disk_image, disk_mib, restarts, short_lives, changed_at)
-            VALUES ($p0, $p1, $p2, $p3, $p4, $p5, $p6, $p7, $p8, $p9, $p10, $p11, $p12)
+                disk_image, disk_mib, restarts, short_lives, changed_at, moved)
+            VALUES ($p0, $p1, $p2, $p3, $p4, $p5, $p6, $p7, $p8, $p9, $p10, $p11, $p12, $p13)
             ON CONFLICT (id) DO UPDATE SET generation = $p1, desired = $p2, force = $p3, spec = $p4, observed_generation = $p5,
                 address_index = $p6, network_index = $p7, disk_image = $p8, disk_mib = $p9, restarts = $p10, short_lives = $p11,
-                changed_at = $p12
+                changed_at = $p12, moved = $p13
             """,
             machine.Id.Value,
             (long)machine.Generation,
@@ -34,7 +34,8 @@ internal static class MachineRows
             machine.Disk?.Mib,
             machine.Restarts,
             machine.ShortLives,
-            JournalTime.Of(machine.ChangedAt));
+            JournalTime.Of(machine.ChangedAt),
+            machine.IsMoved);
         if (machine.Instance is { } instance)
             Save(statements, machine.Id, instance);
     }
@@ -46,7 +47,7 @@ internal static class MachineRows
         using var reader = statements.Query(
             """
             SELECT id, generation, desired, force, spec, observed_generation, address_index, network_index, disk_image, disk_mib,
-                restarts, short_lives, changed_at
+                restarts, short_lives, changed_at, moved
             FROM machines ORDER BY id
             """);
         while (reader.Read())
@@ -65,6 +66,7 @@ internal static class MachineRows
                 Restarts = (uint)reader.GetInt64(10),
                 ShortLives = reader.GetInt32(11),
                 ChangedAt = JournalTime.From(reader.GetInt64(12)),
+                IsMoved = reader.GetBoolean(13),
                 Instance = instances.GetValueOrDefault(reader.GetString(0)),
             });
         }

@@ -72,6 +72,7 @@ internal sealed partial class MachineActor : IGuestObserver, IAsyncDisposable
             Save = decision.Next,
             Forget = decision.Next is null ? status : null,
             Events = [.. decision.Reports.Select(type => new NodeEvent { At = Timestamp.FromDateTimeOffset(now), Type = type, Status = status })],
+            Recall = put is { IsReturn: true } ? Id : null,
             RemoveReservations = put is null ? [] : _node.Ledger.Find(r => r.Machine == Id && r.Generation <= put.Generation),
         };
         try
@@ -139,7 +140,7 @@ internal sealed partial class MachineActor : IGuestObserver, IAsyncDisposable
         {
             AddressIndex = put?.AddressIndex ?? 0,
             NetworkIndex = put?.NetworkIndex ?? 0,
-            IsNodeStopping = _node.IsGoingDown(),
+            IsNodeStopping = _node.IsGoingDown() || (_record is { MayMove: true } && !_node.IsAdmitted()),
         };
     }
 
@@ -191,4 +192,8 @@ internal sealed partial class MachineActor : IGuestObserver, IAsyncDisposable
 }
 
 /// <summary>What comes with a command beside what it says of the machine.</summary>
-internal sealed record PutContext(ulong Generation, string? Reservation, int AddressIndex, int NetworkIndex);
+internal sealed record PutContext(ulong Generation, string? Reservation, int AddressIndex, int NetworkIndex)
+{
+    /// <summary>The machine was here before, and elsewhere since.</summary>
+    public bool IsReturn { get; init; }
+}

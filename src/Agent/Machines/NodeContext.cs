@@ -28,6 +28,9 @@ internal sealed record NodeContext
     /// <summary>Whether the node goes down with its instances.</summary>
     public required Func<bool> IsGoingDown { get; init; }
 
+    /// <summary>Whether a server has said that what may move, and is here, is here alone.</summary>
+    public required Func<bool> IsAdmitted { get; init; }
+
     /// <summary>Called after every commit.</summary>
     public required Action Changed { get; init; }
 

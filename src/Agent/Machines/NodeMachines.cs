@@ -29,11 +29,13 @@ internal sealed class NodeMachines : IAsyncDisposable
     private readonly Lock _lock = new();
     private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile bool _isGoingDown;
+    private volatile bool _isAdmitted;
 
     public NodeMachines(InstanceServices services, AgentJournal journal, CapacityLedger ledger)
     {
         _services = services;
         _journal = journal;
+        _isAdmitted = !services.Options.WaitsForAdmission;
         Ledger = ledger;
         Outbox = new Outbox<NodeEvent>(journal);
         _addresses = new AddressIndices(services.Options.MaxAddressIndex, journal.Contents.Machines.Select(m => m.AddressIndex));
@@ -49,6 +51,7 @@ internal sealed class NodeMachines : IAsyncDisposable
             Mailboxes = _mailboxes,
             Stopping = _stopping.Token,
             IsGoingDown = () => _isGoingDown,
+            IsAdmitted = () => _isAdmitted,
             Changed = Changed,
             Forget = Forget,
         };
@@ -90,14 +93,29 @@ internal sealed class NodeMachines : IAsyncDisposable
                 var found = actor.Record;
                 if (isRebooted)
                     await actor.HandleAsync(new InstanceEvent.HostRebooted(), null);
+                else if (IsHeld(actor))
+                    await actor.HandleAsync(new InstanceEvent.Held(), null);
                 // An event that changed something has set the right things going already.
                 if (actor.Record == found)
                     await actor.ResumeAsync();
             })));
         // Each in its turn: one that has something to write down waits for a disk that is full, and the others do not wait for it.
-        foreach (var actor in _actors.Values)
+        foreach (var actor in _actors.Values.Where(actor => !IsHeld(actor)))
             _ = TellStartedAsync(actor);
     }
+
+    /// <summary>What is here is here alone: what was held back begins.</summary>
+    public void Admit()
+    {
+        if (_isAdmitted)
+            return;
+        var held = _actors.Values.Where(IsHeld).ToList();
+        _isAdmitted = true;
+        foreach (var actor in held)
+            _ = TellStartedAsync(actor);
+    }
+
+    private bool IsHeld(MachineActor actor) => !_isAdmitted && actor.Record is { MayMove: true };
 
     private async Task TellStartedAsync(MachineActor actor)
     {
@@ -189,11 +207,16 @@ internal sealed class NodeMachines : IAsyncDisposable
 
     private async Task<MachineStatus> PutInTurnAsync(InstanceEvent.Put put, string? reservation)
     {
+        var isReturn = false;
         if (_forgotten.TryGetValue(put.Machine, out var gone))
         {
-            return put.Desired == DesiredState.Destroyed || put.Generation <= gone.Generation
-                ? gone
-                : throw new InstanceException(ProblemCodes.IllegalState, $"Machine {put.Machine} was destroyed; create another one.");
+            if (put.Generation <= gone.Generation)
+                return gone;
+            if (put.Desired == DesiredState.Destroyed)
+                return await ForgetAgainAsync(gone, put);
+            if (!gone.Moved)
+                throw new InstanceException(ProblemCodes.IllegalState, $"Machine {put.Machine} was destroyed; create another one.");
+            isReturn = true;
         }
         var isNew = !_actors.TryGetValue(put.Machine, out var actor);
         actor ??= new MachineActor(put.Machine, null, _context);
@@ -203,7 +226,10 @@ internal sealed class NodeMachines : IAsyncDisposable
             var network = isNew && put.Desired != DesiredState.Destroyed ? await _journal.NetworkIndexAsync(put.Spec.Namespace) : 0;
             if (isNew)
                 _actors[put.Machine] = actor;
-            return (await actor.HandleAsync(put, new PutContext(put.Generation, reservation, address, network)))!;
+            var status = (await actor.HandleAsync(put, new PutContext(put.Generation, reservation, address, network) { IsReturn = isReturn }))!;
+            if (isReturn)
+                _forgotten.TryRemove(put.Machine, out _);
+            return status;
         }
         catch
         {
@@ -214,6 +240,16 @@ internal sealed class NodeMachines : IAsyncDisposable
             }
             throw;
         }
+    }
+
+    /// <summary>A command between the end that is remembered and this one, should it come late, must find the machine gone.</summary>
+    private async Task<MachineStatus> ForgetAgainAsync(MachineStatus gone, InstanceEvent.Put put)
+    {
+        var status = gone.Clone();
+        status.Generation = status.ObservedGeneration = put.Generation;
+        status.Moved = gone.Moved && put.IsMoved;
+        await _journal.CommitAsync(new JournalChange { Forget = status });
+        return _forgotten[put.Machine] = status;
     }
 
     private Task TickAsync(MachineId machine, CancellationToken cancellationToken) =>

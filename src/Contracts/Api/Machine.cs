@@ -19,6 +19,9 @@ public sealed record Machine
     /// <summary>Ravel's addition: the app it belongs to.</summary>
     public required string App { get; init; }
 
+    /// <summary>Ravel's addition: where it runs, or last ran.</summary>
+    public string? NodeId { get; init; }
+
     /// <summary>That of its node; <c>local</c> where the operator has named none.</summary>
     public string Region { get; init; } = "local";
     public ImageRef? ImageRef { get; init; }
@@ -127,6 +130,12 @@ public sealed record MachineConfig
 
     /// <summary>Ravel's addition: which nodes will do. Counts when the machine is placed; one that has a node stays there.</summary>
     public PlacementConfig? Placement { get; init; }
+
+    /// <summary>
+    /// Ravel's addition: what happens when its node is lost. <c>reschedule</c>, the default without mounts, starts it elsewhere, with a new
+    /// writable disk; while the network is cut, both may run. <c>stay</c>, the default with mounts, waits for the node.
+    /// </summary>
+    public string? OnNodeLoss { get; init; }
 
     /// <summary>
     /// What else a client sent. The server refuses members that would change what runs (<c>services</c>, <c>checks</c>, …) and

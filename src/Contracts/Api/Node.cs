@@ -34,4 +34,7 @@ public static class NodeStates
     public const string Ready = "ready";
     public const string Cordoned = "cordoned";
     public const string Unreachable = "unreachable";
+
+    /// <summary>Unreachable for so long that its machines start elsewhere.</summary>
+    public const string Lost = "lost";
 }

@@ -42,6 +42,7 @@ public static class ProblemCodes
     public const string GuestFailed = "guest-failed";
     public const string DiskFull = "disk-full";
     public const string NodeUnavailable = "node-unavailable";
+    public const string NodeLost = "node-lost";
     public const string DatabaseUnavailable = "database-unavailable";
     public const string Timeout = "timeout";
     public const string Internal = "internal";
@@ -59,7 +60,7 @@ public static class ProblemCodes
         PayloadTooLarge => 413,
         UnsupportedMediaType => 415,
         IdempotencyMismatch or ImageInvalid or ImagePullFailed or RegistryUnauthorized or KernelInvalid or KernelBuildFailed => 422,
-        InsufficientCapacity or NodeUnavailable or DatabaseUnavailable or DiskFull => 503,
+        InsufficientCapacity or NodeUnavailable or NodeLost or DatabaseUnavailable or DiskFull => 503,
         _ => 500,
     };
 }

@@ -61,7 +61,7 @@ internal sealed class EventIntake(
                 {
                     node.LastSequence = (long)report.Sequence;
                     // A machine of another node reports through that node only: its old node has no say any more.
-                    if (!rows.TryGetValue(report.Status?.MachineId ?? "", out var row) || row.NodeId != nodeId)
+                    if (!rows.TryGetValue(report.Status?.MachineId ?? "", out var row) || row.NodeId != nodeId || (long)report.Status!.Generation < row.PlacedGeneration)
                         continue;
                     if (MachineReports.Take(row, report, time.GetUtcNow()) is { } entry)
                     {

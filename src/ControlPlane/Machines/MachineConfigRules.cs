@@ -4,6 +4,7 @@ using Ravel.Contracts.Api;
 using Ravel.ControlPlane.Images;
 using Ravel.ControlPlane.Placement;
 using Ravel.ControlPlane.Problems;
+using Ravel.ControlPlane.Recovery;
 
 namespace Ravel.ControlPlane.Machines;
 
@@ -53,6 +54,9 @@ internal static class MachineConfigRules
         CheckPorts(config.PublishedPorts);
         PlacementRules.Check(config.Placement);
         CheckOneOf("pull_policy", config.PullPolicy, "missing", "always", "never");
+        CheckOneOf("on_node_loss", config.OnNodeLoss, MoveRules.Reschedule, MoveRules.StayThere);
+        if (config.OnNodeLoss == MoveRules.Reschedule && config.Mounts is { Count: > 0 })
+            throw Broken("on_node_loss", "can't be reschedule with mounts: volumes stay on their node");
     }
 
     /// <summary>Seconds until SIGKILL of one stop, in the same range as the configured ones.</summary>

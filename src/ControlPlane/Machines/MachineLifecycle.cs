@@ -144,6 +144,12 @@ internal static class MachineLifecycle
         return new MachineIntent(DesiredState.Destroyed, intent.Generation + 1, Force: force);
     }
 
+    /// <summary>It runs on another node from now on.</summary>
+    public static MachineIntent StartElsewhere(MachineIntent intent) => StartNow(intent);
+
+    /// <summary>It is another node's from now on, at rest as it is.</summary>
+    public static MachineIntent Rebind(MachineIntent intent) => intent with { Generation = intent.Generation + 1 };
+
     /// <summary>Whether the workload can be reached (exec, signal).</summary>
     public static string? RefusalToReach(MachineIntent intent, MachineSighting seen)
     {

@@ -78,7 +78,7 @@ internal sealed class MachineReconciler : BackgroundService
             try
             {
                 var status = await node.Client.PutMachineAsync(MachineSpecs.Command(row, app), node.Call(cancellationToken));
-                await _machines.AnsweredAsync(id, status, cancellationToken);
+                await _machines.AnsweredAsync(id, row.NodeId, status, cancellationToken);
             }
             catch (RpcException e) when (IsForGood(e, row.Desired))
             {

@@ -68,9 +68,7 @@ internal static class MachineReports
         if (state == MachineStates.Destroyed)
         {
             // A node that never had the machine has no event to tell of its end.
-            row.ObservedState = state;
-            row.UpdatedAt = now;
-            MarkDestroyed(row, now);
+            End(row, now);
             return;
         }
         // Stopped before it was told to: the node has nothing left to do for this generation and so nothing to report.
@@ -107,6 +105,14 @@ internal static class MachineReports
         Rpc.MachineState.Destroyed => MachineStates.Destroyed,
         _ => null,
     };
+
+    /// <summary>A machine ends without its node's word.</summary>
+    public static void End(MachineRow row, DateTimeOffset now)
+    {
+        row.ObservedState = MachineStates.Destroyed;
+        row.UpdatedAt = now;
+        MarkDestroyed(row, now);
+    }
 
     private static void MarkDestroyed(MachineRow row, DateTimeOffset now)
     {

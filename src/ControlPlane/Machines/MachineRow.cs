@@ -43,6 +43,9 @@ internal sealed class MachineRow
 
     public required string NodeId { get; set; }
 
+    /// <summary>The generation with which it came to its node: what the node says of an older one is about an earlier stay.</summary>
+    public long PlacedGeneration { get; set; }
+
     public string? ReservationId { get; set; }
 
     /// <summary>Of its node when it was placed there; empty when the operator has named none.</summary>

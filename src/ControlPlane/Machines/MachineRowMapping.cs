@@ -58,6 +58,7 @@ internal static class MachineRowMapping
             Name = row.Name,
             State = row.SeenState(),
             App = app,
+            NodeId = row.NodeId,
             Region = row.Region.Length > 0 ? row.Region : NoRegion,
             ImageRef = image is null || row.ImageDigest is null ? image : image with { Digest = row.ImageDigest },
             InstanceId = row.InstanceId,

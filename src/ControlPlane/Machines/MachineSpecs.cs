@@ -1,6 +1,7 @@
 using Google.Protobuf.WellKnownTypes;
 using Ravel.Contracts.Api;
 using Ravel.ControlPlane.Kernels;
+using Ravel.ControlPlane.Recovery;
 using Rpc = Ravel.Contracts.Node;
 
 namespace Ravel.ControlPlane.Machines;
@@ -47,6 +48,7 @@ internal static class MachineSpecs
             App = app,
             Name = row.Name,
             Image = config.Image,
+            Stays = config.OnNodeLoss == MoveRules.StayThere,
             PullPolicy = config.PullPolicy switch
             {
                 "always" => Rpc.PullPolicy.Always,

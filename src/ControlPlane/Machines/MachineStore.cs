@@ -182,8 +182,16 @@ internal sealed class MachineStore(Database database, IdempotencyKeys keys, Time
             },
             cancellationToken);
 
-    public Task AnsweredAsync(string id, Rpc.MachineStatus status, CancellationToken cancellationToken) =>
-        UpdateAsync(id, row => MachineReports.TakeAnswer(row, status, time.GetUtcNow()), cancellationToken);
+    /// <summary>A node has answered; if the machine went elsewhere meanwhile, that is about a copy of it.</summary>
+    public Task AnsweredAsync(string id, string nodeId, Rpc.MachineStatus status, CancellationToken cancellationToken) =>
+        UpdateAsync(
+            id,
+            row =>
+            {
+                if (row.NodeId == nodeId && row.PlacedGeneration <= (long)status.Generation)
+                    MachineReports.TakeAnswer(row, status, time.GetUtcNow());
+            },
+            cancellationToken);
 
     public Task RefusedAsync(string id, long generation, string code, string message, CancellationToken cancellationToken) =>
         database.WriteAsync(

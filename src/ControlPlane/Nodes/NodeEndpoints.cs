@@ -62,7 +62,7 @@ internal static class NodeEndpoints
         return new Node
         {
             Id = row.Id,
-            State = info is null ? NodeStates.Unreachable : row.IsCordoned ? NodeStates.Cordoned : NodeStates.Ready,
+            State = row.LostAt is not null ? NodeStates.Lost : info is null ? NodeStates.Unreachable : row.IsCordoned ? NodeStates.Cordoned : NodeStates.Ready,
             IsCordoned = row.IsCordoned,
             Version = info?.Version,
             Vmm = row.Vmm,

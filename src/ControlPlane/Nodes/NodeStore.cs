@@ -68,6 +68,7 @@ internal sealed class NodeStore(Database database, TimeProvider time)
                 if (isReached)
                     throw new ProblemException(ProblemCodes.IllegalState, $"Node {id} is still there; stop raveld on it first.");
                 db.Nodes.Remove(row);
+                await db.Departures.Where(d => d.NodeId == id).ExecuteDeleteAsync(cancellationToken);
             },
             cancellationToken);
 

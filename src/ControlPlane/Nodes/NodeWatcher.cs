@@ -6,6 +6,7 @@ using Microsoft.Extensions.Logging;
 using Ravel.ControlPlane.Events;
 using Ravel.ControlPlane.Machines;
 using Ravel.ControlPlane.Problems;
+using Ravel.ControlPlane.Recovery;
 using Ravel.Durable;
 using Rpc = Ravel.Contracts.Node;
 
@@ -20,6 +21,8 @@ internal sealed class NodeWatcher(
     NodeStore nodes,
     EventIntake intake,
     MachineReconciler reconciler,
+    NodeAdmission admission,
+    ControlPlaneOptions options,
     TimeProvider time,
     ILogger<NodeWatcher> log) : BackgroundService
 {
@@ -29,15 +32,20 @@ internal sealed class NodeWatcher(
     private const int EventsPerStream = 2_000;
 
     /// <summary>Between two looks at a node: what is free there, and whether it is there at all.</summary>
-    private static readonly TimeSpan LookInterval = TimeSpan.FromSeconds(4);
+    private static readonly TimeSpan LongestLookInterval = TimeSpan.FromSeconds(4);
 
     /// <summary>Between two notes in the database that a node is there, at which it also says what it wants of the node.</summary>
-    private static readonly TimeSpan NoteInterval = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan LongestNoteInterval = TimeSpan.FromSeconds(30);
 
     /// <summary>With the interval below ten seconds: that soon a node that vanished is known to be away.</summary>
     private static readonly TimeSpan LookTimeout = TimeSpan.FromSeconds(5);
 
     private static readonly BackoffPolicy Retry = new(TimeSpan.FromMilliseconds(50), 2, TimeSpan.FromSeconds(5));
+
+    private TimeSpan LookInterval => NoteInterval < LongestLookInterval ? NoteInterval : LongestLookInterval;
+
+    /// <summary>Several in the time after which a node is lost: only what is noted keeps other servers from giving it up.</summary>
+    private TimeSpan NoteInterval => options.Recovery.NodeLostAfter / 4 < LongestNoteInterval ? options.Recovery.NodeLostAfter / 4 : LongestNoteInterval;
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
@@ -81,6 +89,7 @@ internal sealed class NodeWatcher(
                 var askedAt = time.GetTimestamp();
                 var info = await LookAsync(node, stoppingToken);
                 var row = await nodes.SeenAsync(info, stoppingToken);
+                await admission.AdmitAsync(node, row, stoppingToken);
                 node.IsCordoned = row.IsCordoned;
                 directory.Set(node, info, askedAt);
                 if (failures > 0)
@@ -122,8 +131,11 @@ internal sealed class NodeWatcher(
             directory.Set(node, info, askedAt);
             if (time.GetElapsedTime(noted) < NoteInterval)
                 continue;
+            var row = await nodes.SeenAsync(info, cancellationToken);
+            if (row.LostAt is not null)
+                throw new RpcException(new Status(StatusCode.Unavailable, $"Node {nodeId} was given up by another server and is taken back."));
             // Cordoned by another server, perhaps.
-            node.IsCordoned = (await nodes.SeenAsync(info, cancellationToken)).IsCordoned;
+            node.IsCordoned = row.IsCordoned;
             noted = time.GetTimestamp();
         }
     }

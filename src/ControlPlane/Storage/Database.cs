@@ -8,9 +8,12 @@ namespace Ravel.ControlPlane.Storage;
 /// The one door to the database. Reads see committed rows and track nothing; writes are one transaction each and run again when
 /// another writer was faster, so what they decide on is always what they change.
 /// </summary>
-internal abstract class Database
+internal abstract class Database(DatabaseFaults? faults)
 {
     private const int Attempts = 5;
+
+    /// <summary>No other server can have this database open.</summary>
+    public virtual bool HasOneServer => false;
 
     /// <summary>Brings the schema up to date; safe to call at every start.</summary>
     public abstract Task MigrateAsync(CancellationToken cancellationToken);
@@ -19,6 +22,7 @@ internal abstract class Database
     {
         try
         {
+            faults?.OnAccess();
             await using var context = await CreateAsync(cancellationToken);
             context.ChangeTracker.QueryTrackingBehavior = QueryTrackingBehavior.NoTracking;
             return await read(context);
@@ -41,12 +45,15 @@ internal abstract class Database
             try
             {
                 using var turn = await EnterWriteAsync(cancellationToken);
+                faults?.OnAccess();
                 await using var context = await CreateAsync(cancellationToken);
                 await using var transaction = await context.Database.BeginTransactionAsync(cancellationToken);
                 var result = await write(context);
                 await context.SaveChangesAsync(cancellationToken);
                 // From here on the outcome is the database's: a caller that went away must not leave it half known.
+                faults?.BeforeCommit();
                 await transaction.CommitAsync(CancellationToken.None);
+                faults?.AfterCommit();
                 return result;
             }
             catch (Exception e) when (IsFull(e))

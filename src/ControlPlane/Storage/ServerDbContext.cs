@@ -5,6 +5,7 @@ using Ravel.ControlPlane.Events;
 using Ravel.ControlPlane.Machines;
 using Ravel.ControlPlane.Namespaces;
 using Ravel.ControlPlane.Nodes;
+using Ravel.ControlPlane.Recovery;
 using Ravel.ControlPlane.Tokens;
 using Ravel.ControlPlane.Volumes;
 
@@ -36,6 +37,10 @@ internal abstract class ServerDbContext : DbContext
     public DbSet<IdempotencyRow> IdempotencyKeys => Set<IdempotencyRow>();
 
     public DbSet<NodeRow> Nodes => Set<NodeRow>();
+
+    public DbSet<LeaseRow> Leases => Set<LeaseRow>();
+
+    public DbSet<DepartureRow> Departures => Set<DepartureRow>();
 
     /// <summary>Events below which none will appear any more: for readers that remember the last number they saw, over all machines.</summary>
     public virtual IQueryable<MachineEventRow> SettledEvents => MachineEvents;
@@ -106,6 +111,7 @@ internal abstract class ServerDbContext : DbContext
             e.HasIndex(r => new { r.AppId, r.LiveName }).IsUnique();
             e.HasIndex(r => r.Namespace);
             e.HasIndex(r => r.DestroyedAt);
+            e.HasIndex(r => r.NodeId);
             e.HasOne<AppRow>().WithMany().HasForeignKey(r => r.AppId).OnDelete(DeleteBehavior.Cascade);
         });
         modelBuilder.Entity<MachineEventRow>(e =>
@@ -150,6 +156,19 @@ internal abstract class ServerDbContext : DbContext
             e.Property(r => r.Id).HasMaxLength(128);
             // Two servers that follow one node must not both count an event.
             e.Property(r => r.LastSequence).IsConcurrencyToken();
+        });
+        modelBuilder.Entity<LeaseRow>(e =>
+        {
+            e.ToTable("leases").HasKey(r => r.Name);
+            e.Property(r => r.Name).HasMaxLength(63);
+            e.Property(r => r.Holder).HasMaxLength(26);
+            e.Property(r => r.Beat).IsConcurrencyToken();
+        });
+        modelBuilder.Entity<DepartureRow>(e =>
+        {
+            e.ToTable("departures").HasKey(r => new { r.NodeId, r.MachineId });
+            e.Property(r => r.NodeId).HasMaxLength(128);
+            e.Property(r => r.MachineId).HasMaxLength(14);
         });
     }
 

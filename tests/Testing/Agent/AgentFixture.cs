@@ -56,6 +56,9 @@ internal sealed class AgentFixture : IAsyncDisposable
     /// <summary>Whatever the host's disk has left: it is nobody's in these tests.</summary>
     public CapacityOptions Capacity { get; set; } = new() { DiskOvercommit = 1000 };
 
+    /// <summary>One node of several.</summary>
+    public bool WaitsForAdmission { get; set; }
+
     public Ravel.Agent.Logs.LogOptions Logs { get; set; } = new();
 
     /// <summary>The commit or effect at which the agent is killed; for its next start only.</summary>
@@ -91,6 +94,7 @@ internal sealed class AgentFixture : IAsyncDisposable
         DefaultDiskMib = 16,
         Instances = Instances,
         Capacity = Capacity,
+        WaitsForAdmission = WaitsForAdmission,
         Logs = Logs,
         BootIdFile = BootIdFile,
         MaxImportBytes = 1024,
@@ -176,7 +180,7 @@ internal sealed class AgentFixture : IAsyncDisposable
     }
 
     public Task<MachineStatus> PutAsync(
-        MachineId machine, ulong generation, DesiredState desired, MachineSpec? spec = null, bool force = false, string reservation = "") =>
+        MachineId machine, ulong generation, DesiredState desired, MachineSpec? spec = null, bool force = false, string reservation = "", bool moved = false) =>
         Service.PutMachine(
             new PutMachineRequest
             {
@@ -186,6 +190,7 @@ internal sealed class AgentFixture : IAsyncDisposable
                 Spec = desired == DesiredState.Destroyed ? null : spec ?? Spec(),
                 Force = force,
                 ReservationId = reservation,
+                Moved = moved,
             },
             FakeCall.Context());
 

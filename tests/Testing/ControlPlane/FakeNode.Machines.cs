@@ -22,8 +22,13 @@ public sealed partial class FakeNode
         {
             if (!_machines.TryGetValue(request.MachineId, out var machine))
             {
+                if (_gone.TryGetValue(request.MachineId, out var gone) && request.Generation <= gone.Generation)
+                    return gone.Clone();
                 if (request.Desired == DesiredState.Destroyed)
-                    return new MachineStatus { MachineId = request.MachineId, Generation = request.Generation, State = MachineState.Destroyed };
+                    return Forget(request);
+                if (gone is { Moved: false })
+                    throw Refusal("illegal-state", $"Machine {request.MachineId} was destroyed; create another one.");
+                _gone.Remove(request.MachineId);
                 machine = new FakeMachine { Status = new MachineStatus { MachineId = request.MachineId, State = MachineState.Created } };
                 _machines.Add(request.MachineId, machine);
             }
@@ -128,6 +133,60 @@ public sealed partial class FakeNode
         }
     }
 
+    internal MachineStatus Forget(PutMachineRequest request) => _gone[request.MachineId] = new MachineStatus
+    {
+        MachineId = request.MachineId,
+        Generation = request.Generation,
+        ObservedGeneration = request.Generation,
+        State = MachineState.Destroyed,
+        Moved = request.Moved,
+    };
+
+    /// <summary>A machine that the server never spoke of.</summary>
+    public void Plant(string machineId, ulong generation)
+    {
+        lock (_lock)
+        {
+            _machines[machineId] = new FakeMachine
+            {
+                Status = new MachineStatus { MachineId = machineId, Generation = generation, ObservedGeneration = generation, State = MachineState.Started },
+            };
+        }
+    }
+
+    /// <summary>The node knows nothing of a machine any more.</summary>
+    public void Lose(string machineId)
+    {
+        lock (_lock)
+            _machines.Remove(machineId);
+    }
+
+    /// <summary>Machines that run here.</summary>
+    public IReadOnlyList<string> Running
+    {
+        get
+        {
+            lock (_lock)
+                return [.. _machines.Values.Where(m => m.IsRunning).Select(m => m.Status.MachineId).Order(StringComparer.Ordinal)];
+        }
+    }
+
+    /// <summary>Machines that are here, running or not.</summary>
+    public IReadOnlyList<string> Known
+    {
+        get
+        {
+            lock (_lock)
+                return [.. _machines.Keys.Order(StringComparer.Ordinal)];
+        }
+    }
+
+    internal ListMachinesResponse List()
+    {
+        lock (_lock)
+            return new ListMachinesResponse { Machines = { _machines.Values.Select(m => m.Status.Clone()) } };
+    }
+
     private void Obey(PutMachineRequest request, FakeMachine machine)
     {
         var status = machine.Status;
@@ -162,6 +221,8 @@ public sealed partial class FakeNode
                 break;
             default:
                 _machines.Remove(request.MachineId);
+                Forget(request);
+                status.Moved = request.Moved;
                 status.State = MachineState.Destroyed;
                 Append("destroy", status);
                 break;

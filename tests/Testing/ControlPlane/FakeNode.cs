@@ -16,6 +16,7 @@ namespace Ravel.Testing.ControlPlane;
 public sealed partial class FakeNode : IAsyncDisposable
 {
     private readonly Dictionary<string, FakeMachine> _machines = [];
+    private readonly Dictionary<string, MachineStatus> _gone = [];
     private readonly List<NodeEvent> _outbox = [];
     private readonly Lock _lock = new();
     private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -25,6 +26,8 @@ public sealed partial class FakeNode : IAsyncDisposable
     public FakeNode(string socketPath) => SocketPath = socketPath;
 
     public string SocketPath { get; }
+
+    public bool IsUp => _app is not null;
 
     public string NodeId { get; set; } = "node-1";
 
@@ -45,6 +48,9 @@ public sealed partial class FakeNode : IAsyncDisposable
     public bool IsMute { get; set; }
 
     public ConcurrentQueue<PutMachineRequest> Puts { get; } = new();
+
+    /// <summary>Epochs with which it was taken back, each with what ran here then.</summary>
+    public ConcurrentQueue<(ulong Epoch, IReadOnlyList<string> Running)> Admissions { get; } = new();
 
     /// <summary>Every sequence number that was acknowledged, in order.</summary>
     public ConcurrentQueue<ulong> Acknowledged { get; } = new();

@@ -12,6 +12,14 @@ internal sealed class FakeNodeService(FakeNode node) : Node.NodeBase
 
     public override Task<MachineStatus> PutMachine(PutMachineRequest request, ServerCallContext context) => Task.FromResult(node.Put(request));
 
+    public override Task<AdmitResponse> Admit(AdmitRequest request, ServerCallContext context)
+    {
+        node.Admissions.Enqueue((request.Epoch, node.Running));
+        return Task.FromResult(new AdmitResponse());
+    }
+
+    public override Task<ListMachinesResponse> ListMachines(ListMachinesRequest request, ServerCallContext context) => Task.FromResult(node.List());
+
     public override Task<VolumeStatus> PutVolume(PutVolumeRequest request, ServerCallContext context)
     {
         if (node.IsMute)

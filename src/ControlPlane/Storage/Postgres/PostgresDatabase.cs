@@ -18,7 +18,8 @@ internal sealed class PostgresDatabase : Database, IAsyncDisposable
 
     private readonly PooledDbContextFactory<PostgresServerDbContext> _contexts;
 
-    public PostgresDatabase(string connection, ILoggerFactory loggers)
+    public PostgresDatabase(string connection, ILoggerFactory loggers, DatabaseFaults? faults = null)
+        : base(faults)
     {
         Source = new NpgsqlDataSourceBuilder(connection).Build();
         var options = new DbContextOptionsBuilder<PostgresServerDbContext>()

@@ -20,7 +20,8 @@ internal sealed class SqliteDatabase : Database, IDisposable
     private readonly PooledDbContextFactory<SqliteServerDbContext> _contexts;
     private readonly SemaphoreSlim _writer = new(1, 1);
 
-    public SqliteDatabase(string path, ILoggerFactory loggers)
+    public SqliteDatabase(string path, ILoggerFactory loggers, DatabaseFaults? faults = null)
+        : base(faults)
     {
         var connection = new SqliteConnectionStringBuilder
         {
@@ -37,6 +38,8 @@ internal sealed class SqliteDatabase : Database, IDisposable
             .Options;
         _contexts = new PooledDbContextFactory<SqliteServerDbContext>(options, poolSize: 64);
     }
+
+    public override bool HasOneServer => true;
 
     public override async Task MigrateAsync(CancellationToken cancellationToken)
     {

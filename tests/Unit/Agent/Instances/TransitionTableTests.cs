@@ -35,6 +35,7 @@ public sealed class TransitionTableTests
         ("deadline passed", _ => new InstanceEvent.Tick()),
         ("node stopping", _ => new InstanceEvent.NodeStopping(TimeSpan.FromSeconds(1))),
         ("node started", _ => new InstanceEvent.NodeStarted()),
+        ("held", _ => new InstanceEvent.Held()),
         ("host rebooted", _ => new InstanceEvent.HostRebooted()),
         ("removed", _ => new InstanceEvent.Removed()),
     ];

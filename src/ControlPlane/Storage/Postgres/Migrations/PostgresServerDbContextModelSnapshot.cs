@@ -251,6 +251,9 @@ namespace Ravel.ControlPlane.Storage.Postgres.Migrations
                         .HasColumnType("text")
                         .UseCollation("C");
 
+                    b.Property<long>("PlacedGeneration")
+                        .HasColumnType("bigint");
+
                     b.Property<string>("PrivateIp")
                         .HasColumnType("text")
                         .UseCollation("C");
@@ -309,6 +312,8 @@ namespace Ravel.ControlPlane.Storage.Postgres.Migrations
 
                     b.HasIndex("Namespace");
 
+                    b.HasIndex("NodeId");
+
                     b.HasIndex("AppId", "LiveName")
                         .IsUnique();
 
@@ -342,11 +347,26 @@ namespace Ravel.ControlPlane.Storage.Postgres.Migrations
                         .HasColumnType("text")
                         .UseCollation("C");
 
+                    b.Property<int>("DrainPerApp")
+                        .HasColumnType("integer");
+
+                    b.Property<long?>("DrainUntil")
+                        .HasColumnType("bigint");
+
+                    b.Property<long?>("DrainedSince")
+                        .HasColumnType("bigint");
+
+                    b.Property<long>("Epoch")
+                        .HasColumnType("bigint");
+
                     b.Property<bool>("IsCordoned")
                         .HasColumnType("boolean");
 
                     b.Property<long>("LastSequence")
                         .IsConcurrencyToken()
+                        .HasColumnType("bigint");
+
+                    b.Property<long?>("LostAt")
                         .HasColumnType("bigint");
 
                     b.Property<long>("SeenAt")
@@ -365,6 +385,57 @@ namespace Ravel.ControlPlane.Storage.Postgres.Migrations
                     b.HasKey("Id");
 
                     b.ToTable("nodes", (string)null);
+                });
+
+            modelBuilder.Entity("Ravel.ControlPlane.Recovery.DepartureRow", b =>
+                {
+                    b.Property<string>("NodeId")
+                        .HasMaxLength(128)
+                        .HasColumnType("character varying(128)")
+                        .UseCollation("C");
+
+                    b.Property<string>("MachineId")
+                        .HasMaxLength(14)
+                        .HasColumnType("character varying(14)")
+                        .UseCollation("C");
+
+                    b.Property<bool>("AfterStart")
+                        .HasColumnType("boolean");
+
+                    b.Property<long>("At")
+                        .HasColumnType("bigint");
+
+                    b.Property<long>("Generation")
+                        .HasColumnType("bigint");
+
+                    b.Property<bool>("IsBegun")
+                        .HasColumnType("boolean");
+
+                    b.HasKey("NodeId", "MachineId");
+
+                    b.ToTable("departures", (string)null);
+                });
+
+            modelBuilder.Entity("Ravel.ControlPlane.Recovery.LeaseRow", b =>
+                {
+                    b.Property<string>("Name")
+                        .HasMaxLength(63)
+                        .HasColumnType("character varying(63)")
+                        .UseCollation("C");
+
+                    b.Property<long>("Beat")
+                        .IsConcurrencyToken()
+                        .HasColumnType("bigint");
+
+                    b.Property<string>("Holder")
+                        .IsRequired()
+                        .HasMaxLength(26)
+                        .HasColumnType("character varying(26)")
+                        .UseCollation("C");
+
+                    b.HasKey("Name");
+
+                    b.ToTable("leases", (string)null);
                 });
 
             modelBuilder.Entity("Ravel.ControlPlane.Tokens.TokenRow", b =>

@@ -208,6 +208,9 @@ namespace Ravel.ControlPlane.Storage.Sqlite.Migrations
                     b.Property<string>("ObservedState")
                         .HasColumnType("TEXT");
 
+                    b.Property<long>("PlacedGeneration")
+                        .HasColumnType("INTEGER");
+
                     b.Property<string>("PrivateIp")
                         .HasColumnType("TEXT");
 
@@ -261,6 +264,8 @@ namespace Ravel.ControlPlane.Storage.Sqlite.Migrations
 
                     b.HasIndex("Namespace");
 
+                    b.HasIndex("NodeId");
+
                     b.HasIndex("AppId", "LiveName")
                         .IsUnique();
 
@@ -291,11 +296,26 @@ namespace Ravel.ControlPlane.Storage.Sqlite.Migrations
                         .IsRequired()
                         .HasColumnType("TEXT");
 
+                    b.Property<int>("DrainPerApp")
+                        .HasColumnType("INTEGER");
+
+                    b.Property<long?>("DrainUntil")
+                        .HasColumnType("INTEGER");
+
+                    b.Property<long?>("DrainedSince")
+                        .HasColumnType("INTEGER");
+
+                    b.Property<long>("Epoch")
+                        .HasColumnType("INTEGER");
+
                     b.Property<bool>("IsCordoned")
                         .HasColumnType("INTEGER");
 
                     b.Property<long>("LastSequence")
                         .IsConcurrencyToken()
+                        .HasColumnType("INTEGER");
+
+                    b.Property<long?>("LostAt")
                         .HasColumnType("INTEGER");
 
                     b.Property<long>("SeenAt")
@@ -312,6 +332,53 @@ namespace Ravel.ControlPlane.Storage.Sqlite.Migrations
                     b.HasKey("Id");
 
                     b.ToTable("nodes", (string)null);
+                });
+
+            modelBuilder.Entity("Ravel.ControlPlane.Recovery.DepartureRow", b =>
+                {
+                    b.Property<string>("NodeId")
+                        .HasMaxLength(128)
+                        .HasColumnType("TEXT");
+
+                    b.Property<string>("MachineId")
+                        .HasMaxLength(14)
+                        .HasColumnType("TEXT");
+
+                    b.Property<bool>("AfterStart")
+                        .HasColumnType("INTEGER");
+
+                    b.Property<long>("At")
+                        .HasColumnType("INTEGER");
+
+                    b.Property<long>("Generation")
+                        .HasColumnType("INTEGER");
+
+                    b.Property<bool>("IsBegun")
+                        .HasColumnType("INTEGER");
+
+                    b.HasKey("NodeId", "MachineId");
+
+                    b.ToTable("departures", (string)null);
+                });
+
+            modelBuilder.Entity("Ravel.ControlPlane.Recovery.LeaseRow", b =>
+                {
+                    b.Property<string>("Name")
+                        .HasMaxLength(63)
+                        .HasColumnType("TEXT");
+
+                    b.Property<long>("Beat")
+                        .IsConcurrencyToken()
+                        .HasColumnType("INTEGER");
+
+                    b.Property<string>("Holder")
+                        .IsRequired()
+                        .HasMaxLength(26)
+                        .HasColumnType("TEXT");
+
+                    b.HasKey("Name");
+
+                    b.ToTable("leases", (string)null);
                 });
 
             modelBuilder.Entity("Ravel.ControlPlane.Tokens.TokenRow", b =>
