@@ -43,6 +43,8 @@ public static class ProblemCodes
     public const string DiskFull = "disk-full";
     public const string NodeUnavailable = "node-unavailable";
     public const string NodeLost = "node-lost";
+    public const string NodeRemoved = "node-removed";
+    public const string JoinTokenInvalid = "join-token-invalid";
     public const string DatabaseUnavailable = "database-unavailable";
     public const string Timeout = "timeout";
     public const string Internal = "internal";
@@ -52,7 +54,7 @@ public static class ProblemCodes
     {
         InvalidRequest or MalformedJson => 400,
         Unauthorized => 401,
-        Forbidden => 403,
+        Forbidden or NodeRemoved or JoinTokenInvalid => 403,
         NotFound or AppNotFound or MachineNotFound or NamespaceNotFound or ImageNotFound or VolumeNotFound or LeaseNotFound or KernelNotFound => 404,
         MethodNotAllowed => 405,
         Timeout => 408,

@@ -351,6 +351,23 @@ public sealed record Token
     public string? Secret { get; init; }
 }
 
+/// <param name="ExpiresInSeconds">1 to 604800; an hour when it is not said.</param>
+/// <param name="Node">A node that shall join again although its key is lost; null: a new one.</param>
+public sealed record CreateJoinTokenRequest(int? ExpiresInSeconds = null, string? Node = null);
+
+/// <summary>With it one host can join the cluster, once.</summary>
+public sealed record NodeJoinToken
+{
+    public required string Token { get; init; }
+    public required DateTimeOffset ExpiresAt { get; init; }
+
+    /// <summary>The server to join at, https://ADDRESS:PORT.</summary>
+    public required string Server { get; init; }
+
+    /// <summary>What to run on the new host.</summary>
+    public required string Command { get; init; }
+}
+
 /// <summary>What a server says of itself, and its node; unauthenticated callers see the version only.</summary>
 public sealed record ServerInfo
 {
@@ -449,6 +466,8 @@ public sealed record ClientConfig
 [JsonSerializable(typeof(CreateTokenRequest))]
 [JsonSerializable(typeof(Token))]
 [JsonSerializable(typeof(IReadOnlyList<Token>))]
+[JsonSerializable(typeof(CreateJoinTokenRequest))]
+[JsonSerializable(typeof(NodeJoinToken))]
 [JsonSerializable(typeof(ServerInfo))]
 [JsonSerializable(typeof(Node))]
 [JsonSerializable(typeof(IReadOnlyList<Node>))]
