@@ -1,5 +1,6 @@
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
+using Ravel.ControlPlane.Cluster;
 using Ravel.ControlPlane.Namespaces;
 using Ravel.ControlPlane.Nodes;
 using Ravel.ControlPlane.Problems;
@@ -20,14 +21,18 @@ public static class Bootstrap
     private const string NamespaceTokenName = "bootstrap-default";
 
     /// <summary>
-    /// Brings the schema up to date and, on a new database, makes the <c>default</c> namespace and the first two tokens.
+    /// Brings the schema up to date and, on a new database, makes the <c>default</c> namespace and the first two tokens, and the
+    /// cluster's authority if this server has a hub.
     /// </summary>
+    /// <exception cref="ClusterKeyException">The cluster's authority is sealed with another key than this server has.</exception>
     /// <returns>The secrets if they were made now; null on every later start.</returns>
     public static async Task<BootstrapResult?> EnsureBootstrapAsync(this IServiceProvider services, CancellationToken cancellationToken)
     {
         var database = services.GetRequiredService<Database>();
         var time = services.GetRequiredService<TimeProvider>();
         await database.MigrateAsync(cancellationToken);
+        if (services.GetService<ClusterAuthority>() is { } cluster)
+            await cluster.OpenAsync(cancellationToken);
         return await database.WriteAsync(
             async db =>
             {
@@ -73,6 +78,10 @@ public static class Bootstrap
     /// <summary>Whether a secret that was stored elsewhere is still an administrator's.</summary>
     public static async Task<bool> IsAdministratorSecretAsync(this IServiceProvider services, string secret, CancellationToken cancellationToken) =>
         await services.GetRequiredService<TokenStore>().FindAsync(secret, cancellationToken) is { IsAdministrator: true };
+
+    /// <summary>An administrator's token beside those that there are: for root on the host of one more server.</summary>
+    public static async Task<string> AddAdministratorSecretAsync(this IServiceProvider services, string name, CancellationToken cancellationToken) =>
+        (await services.GetRequiredService<TokenStore>().CreateAsync(name, namespaceName: null, cancellationToken)).Secret!;
 
     private static async Task<BootstrapResult> AddTokensAsync(ServerDbContext db, TimeProvider time, CancellationToken cancellationToken)
     {

@@ -9,6 +9,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Ravel.Contracts.Api;
 using Ravel.ControlPlane.Apps;
+using Ravel.ControlPlane.Cluster;
 using Ravel.ControlPlane.Images;
 using Ravel.ControlPlane.Kernels;
 using Ravel.ControlPlane.Machines;
@@ -41,7 +42,7 @@ public static class ControlPlaneExtensions
         services.AddSingleton(options);
         services.AddDatabase(options.Database);
         services.AddPlacement();
-        services.AddTokens().AddNamespaces().AddApps().AddMachines().AddVolumes().AddNodes().AddRecovery().AddOpenApiDocument();
+        services.AddTokens().AddNamespaces().AddApps().AddMachines().AddVolumes().AddNodes().AddCluster(options.Hub).AddRecovery().AddOpenApiDocument();
         services.AddSingleton<IStartupFilter, Pipeline>();
         services.Configure<RouteHandlerOptions>(o => o.ThrowOnBadRequest = true);
         services.Configure<JsonOptions>(o =>
@@ -60,6 +61,7 @@ public static class ControlPlaneExtensions
     {
         var v1 = endpoints.MapGroup("/v1").WithMetadata(new BodyLimit());
         v1.MapServer();
+        v1.MapJoinTokens();
         v1.MapNamespaces();
         v1.MapTokens();
         v1.MapApps();

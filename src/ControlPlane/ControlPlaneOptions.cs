@@ -1,3 +1,4 @@
+using Ravel.ControlPlane.Cluster;
 using Ravel.ControlPlane.Recovery;
 using Ravel.ControlPlane.Storage;
 
@@ -11,6 +12,9 @@ public sealed record ControlPlaneOptions
 
     /// <summary>The Unix socket on which the node of this host serves <c>ravel.node.v1.Node</c>; it need not exist yet. Null: there is none.</summary>
     public string? NodeSocketPath { get; init; }
+
+    /// <summary>Where nodes join; null: this server is its own host's and takes no others.</summary>
+    public HubOptions? Hub { get; init; }
 
     /// <summary>What <c>/v1/server</c> reports.</summary>
     public required string Version { get; init; }
@@ -40,6 +44,7 @@ public sealed record ControlPlaneOptions
     {
         ArgumentNullException.ThrowIfNull(Database);
         ArgumentException.ThrowIfNullOrWhiteSpace(Version);
+        Hub?.Validate();
         Recovery.Validate();
         ArgumentOutOfRangeException.ThrowIfLessThan(DestroyedRetention, TimeSpan.Zero);
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(SweepInterval, TimeSpan.Zero);

@@ -10,6 +10,9 @@ internal sealed record NodeEndPoint(string Key, Uri Address, Func<SocketsHttpHan
 {
     public const string LocalKey = "local";
 
+    /// <summary>Who is there, of nodes that joined; null when that is to be found out.</summary>
+    public string? NodeId { get; init; }
+
     /// <summary>The node of this host.</summary>
     public static NodeEndPoint Local(string socketPath) => new(
         LocalKey,

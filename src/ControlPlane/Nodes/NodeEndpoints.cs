@@ -51,6 +51,7 @@ internal static class NodeEndpoints
     {
         http.Caller().RequireAdministrator();
         await nodes.RemoveAsync(id, isReached: directory.Find(id) is not null, http.RequestAborted);
+        directory.Remove(id);
         fleet.Remove(id);
         return TypedResults.Ok(new Acknowledgement(true));
     }

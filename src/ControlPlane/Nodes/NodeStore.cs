@@ -12,10 +12,16 @@ internal sealed record StoredNode(NodeRow Row, int Machines);
 internal sealed class NodeStore(Database database, TimeProvider time)
 {
     /// <summary>Notes that a node was reached.</summary>
-    public Task<NodeRow> SeenAsync(Rpc.NodeInfo node, CancellationToken cancellationToken) =>
+    /// <param name="node">What it says of itself.</param>
+    /// <param name="hasJoined">Whether it is one that joined: taken out by another server meanwhile, it is not noted again.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <exception cref="ProblemException"><c>node-removed</c>.</exception>
+    public Task<NodeRow> SeenAsync(Rpc.NodeInfo node, bool hasJoined, CancellationToken cancellationToken) =>
         database.WriteAsync(
             async db =>
             {
+                if (hasJoined && !await db.Members.AnyAsync(m => m.Id == node.NodeId, cancellationToken))
+                    throw new ProblemException(ProblemCodes.NodeRemoved, $"Node {node.NodeId} was removed from the cluster.");
                 var row = await db.Nodes.FirstOrDefaultAsync(n => n.Id == node.NodeId, cancellationToken);
                 if (row is null)
                 {
@@ -58,6 +64,10 @@ internal sealed class NodeStore(Database database, TimeProvider time)
         database.WriteAsync(
             async db =>
             {
+                // From here on no certificate of it is worth anything; with the refusals below that is taken back.
+                var wasMember = await db.Members.Where(m => m.Id == id).ExecuteDeleteAsync(cancellationToken) > 0;
+                if (wasMember && !await db.Nodes.AnyAsync(n => n.Id == id, cancellationToken))
+                    return;
                 var (row, machines) = await FindAsync(db, id, cancellationToken);
                 var volumes = await db.Volumes.CountAsync(v => v.NodeId == id, cancellationToken);
                 if (machines + volumes > 0)
@@ -65,7 +75,8 @@ internal sealed class NodeStore(Database database, TimeProvider time)
                     throw new ProblemException(
                         ProblemCodes.IllegalState, $"Node {id} still has {machines} machines and {volumes} volumes or snapshots; destroy them first.");
                 }
-                if (isReached)
+                // A node of this host would come back by itself; one that had joined can't.
+                if (isReached && !wasMember)
                     throw new ProblemException(ProblemCodes.IllegalState, $"Node {id} is still there; stop raveld on it first.");
                 db.Nodes.Remove(row);
                 await db.Departures.Where(d => d.NodeId == id).ExecuteDeleteAsync(cancellationToken);

@@ -88,7 +88,7 @@ internal sealed class NodeWatcher(
             {
                 var askedAt = time.GetTimestamp();
                 var info = await LookAsync(node, stoppingToken);
-                var row = await nodes.SeenAsync(info, stoppingToken);
+                var row = await nodes.SeenAsync(info, node.EndPoint.NodeId is not null, stoppingToken);
                 await admission.AdmitAsync(node, row, stoppingToken);
                 node.IsCordoned = row.IsCordoned;
                 directory.Set(node, info, askedAt);
@@ -114,8 +114,16 @@ internal sealed class NodeWatcher(
         directory.Set(node, null, 0);
     }
 
-    private async Task<Rpc.NodeInfo> LookAsync(NodeConnection node, CancellationToken cancellationToken) => await node.Client.GetNodeAsync(
-        new Rpc.GetNodeRequest { ImagesRevision = node.Info?.ImagesRevision ?? "" }, new CallOptions(deadline: time.GetUtcNow().UtcDateTime + LookTimeout, cancellationToken: cancellationToken));
+    private async Task<Rpc.NodeInfo> LookAsync(NodeConnection node, CancellationToken cancellationToken)
+    {
+        var info = await node.Client.GetNodeAsync(
+            new Rpc.GetNodeRequest { ImagesRevision = node.Info?.ImagesRevision ?? "" },
+            new CallOptions(deadline: time.GetUtcNow().UtcDateTime + LookTimeout, cancellationToken: cancellationToken));
+        // Machines are found by the id a node gives: one with a certificate gives its own.
+        if (node.EndPoint.NodeId is { } id && info.NodeId != id)
+            throw new RpcException(new Status(StatusCode.Unavailable, $"Node {id} calls itself {info.NodeId}."));
+        return info;
+    }
 
     /// <summary>Asks the node how it is, for as long as it answers as itself.</summary>
     private async Task LookAgainAsync(NodeConnection node, string nodeId, CancellationToken cancellationToken)
@@ -131,7 +139,7 @@ internal sealed class NodeWatcher(
             directory.Set(node, info, askedAt);
             if (time.GetElapsedTime(noted) < NoteInterval)
                 continue;
-            var row = await nodes.SeenAsync(info, cancellationToken);
+            var row = await nodes.SeenAsync(info, node.EndPoint.NodeId is not null, cancellationToken);
             if (row.LostAt is not null)
                 throw new RpcException(new Status(StatusCode.Unavailable, $"Node {nodeId} was given up by another server and is taken back."));
             // Cordoned by another server, perhaps.

@@ -1,6 +1,7 @@
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Storage.ValueConversion;
 using Ravel.ControlPlane.Apps;
+using Ravel.ControlPlane.Cluster;
 using Ravel.ControlPlane.Events;
 using Ravel.ControlPlane.Machines;
 using Ravel.ControlPlane.Namespaces;
@@ -41,6 +42,14 @@ internal abstract class ServerDbContext : DbContext
     public DbSet<LeaseRow> Leases => Set<LeaseRow>();
 
     public DbSet<DepartureRow> Departures => Set<DepartureRow>();
+
+    public DbSet<ClusterRow> Clusters => Set<ClusterRow>();
+
+    public DbSet<JoinTokenRow> JoinTokens => Set<JoinTokenRow>();
+
+    public DbSet<MemberRow> Members => Set<MemberRow>();
+
+    public DbSet<ServerRow> Servers => Set<ServerRow>();
 
     /// <summary>Events below which none will appear any more: for readers that remember the last number they saw, over all machines.</summary>
     public virtual IQueryable<MachineEventRow> SettledEvents => MachineEvents;
@@ -169,6 +178,33 @@ internal abstract class ServerDbContext : DbContext
             e.ToTable("departures").HasKey(r => new { r.NodeId, r.MachineId });
             e.Property(r => r.NodeId).HasMaxLength(128);
             e.Property(r => r.MachineId).HasMaxLength(14);
+        });
+        modelBuilder.Entity<ClusterRow>(e =>
+        {
+            e.ToTable("cluster").HasKey(r => r.Id);
+            e.Property(r => r.Id).ValueGeneratedNever();
+        });
+        modelBuilder.Entity<JoinTokenRow>(e =>
+        {
+            e.ToTable("join_tokens").HasKey(r => r.Id);
+            e.Property(r => r.Id).HasMaxLength(26);
+            e.Property(r => r.Hash).HasMaxLength(32);
+            e.HasIndex(r => r.Hash).IsUnique();
+            // Of two who use a token at once the second finds it changed.
+            e.Property(r => r.UsedAt).IsConcurrencyToken();
+        });
+        modelBuilder.Entity<MemberRow>(e =>
+        {
+            e.ToTable("members").HasKey(r => r.Id);
+            e.Property(r => r.Id).HasMaxLength(64);
+            e.Property(r => r.KeyHash).HasMaxLength(32);
+            e.Property(r => r.Address).HasMaxLength(255);
+        });
+        modelBuilder.Entity<ServerRow>(e =>
+        {
+            e.ToTable("servers").HasKey(r => r.Id);
+            e.Property(r => r.Id).HasMaxLength(26);
+            e.Property(r => r.Hub).HasMaxLength(255);
         });
     }
 
