@@ -65,6 +65,14 @@ public sealed record AgentOptions
 
     public CapacityOptions Capacity { get; init; } = new();
 
+    /// <summary>Where this node is, as its operator calls it; empty when nobody said.</summary>
+    public string Region { get; init; } = "";
+
+    public string Zone { get; init; } = "";
+
+    /// <summary>What machines may ask of a node.</summary>
+    public IReadOnlyDictionary<string, string> Labels { get; init; } = new Dictionary<string, string>();
+
     /// <summary>Where the host's kernel tells which boot this is; another file only in tests.</summary>
     public string BootIdFile { get; init; } = "/proc/sys/kernel/random/boot_id";
 

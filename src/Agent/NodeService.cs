@@ -24,22 +24,8 @@ internal sealed partial class NodeService : Node.NodeBase
 
     public NodeService(NodeAgent agent) => _agent = agent;
 
-    public override Task<NodeInfo> GetNode(GetNodeRequest request, ServerCallContext context) => NodeProblems.MapAsync(() => Task.FromResult(WithMoment(request, new NodeInfo
-    {
-        NodeId = _agent.NodeId,
-        Version = typeof(NodeService).Assembly.GetName().Version?.ToString(3) ?? "",
-        Vmm = _agent.Driver.Name,
-        VmmVersion = _agent.Probe.Version,
-        Accelerator = _agent.Probe.Accelerator,
-        Architecture = System.Runtime.InteropServices.RuntimeInformation.ProcessArchitecture switch
-        {
-            System.Runtime.InteropServices.Architecture.X64 => "amd64",
-            System.Runtime.InteropServices.Architecture.Arm64 => "arm64",
-            var other => other.ToString().ToLowerInvariant(),
-        },
-        Capacity = ToResources(_agent.Machines.Ledger.Total),
-        Allocated = ToResources(_agent.Machines.Ledger.Allocated(_agent.Time.GetUtcNow())),
-    })));
+    public override Task<NodeInfo> GetNode(GetNodeRequest request, ServerCallContext context) =>
+        NodeProblems.MapAsync(() => Task.FromResult(WithMoment(request, NodeDescription.Of(_agent))));
 
     public override Task<Reservation> Reserve(ReserveRequest request, ServerCallContext context) => NodeProblems.MapAsync(async () =>
     {
@@ -123,14 +109,6 @@ internal sealed partial class NodeService : Node.NodeBase
 
     private static MachineId ParseMachine(string text) =>
         MachineId.TryParse(text, out var machine) ? machine : throw SpecRules.Invalid("machine_id is not a machine id (14 hexadecimal digits)");
-
-    private static Resources ToResources(NodeShare share) => new()
-    {
-        Cpus = (uint)Math.Max(0, share.Cpus),
-        MemoryMib = (ulong)Math.Max(0, share.MemoryMib),
-        DiskMib = (ulong)Math.Max(0, share.DiskMib),
-        Machines = (uint)Math.Max(0, share.Machines),
-    };
 
     /// <summary>Spelled out where it leaves something to the node, so that what is promised can be seen in it.</summary>
     private MachineSpec Normalize(MachineSpec? spec)
