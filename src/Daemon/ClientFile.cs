@@ -22,9 +22,27 @@ internal static class ClientFile
     /// <summary>Writes the file anew with the token it had, the one just made, or, when both are lost, a fresh one.</summary>
     public static async Task WriteAsync(string dataDirectory, string server, BootstrapResult? bootstrap, IServiceProvider services)
     {
+        var token = await KnownTokenAsync(dataDirectory, bootstrap, services)
+            ?? (await services.RenewBootstrapTokensAsync(CancellationToken.None)).AdministratorSecret;
+        await WriteAsync(dataDirectory, server, token);
+    }
+
+    /// <summary>The same for one of several servers: a token that is lost, or was made by another server, is not taken from that one.</summary>
+    public static async Task WriteForServerAsync(string dataDirectory, string server, BootstrapResult? bootstrap, IServiceProvider services)
+    {
+        var token = await KnownTokenAsync(dataDirectory, bootstrap, services)
+            ?? await services.AddAdministratorSecretAsync("server-host", CancellationToken.None);
+        await WriteAsync(dataDirectory, server, token);
+    }
+
+    private static async Task<string?> KnownTokenAsync(string dataDirectory, BootstrapResult? bootstrap, IServiceProvider services)
+    {
         var token = bootstrap?.AdministratorSecret ?? TryRead(dataDirectory)?.Token;
-        if (token is null || !await services.IsAdministratorSecretAsync(token, CancellationToken.None))
-            token = (await services.RenewBootstrapTokensAsync(CancellationToken.None)).AdministratorSecret;
+        return token is not null && await services.IsAdministratorSecretAsync(token, CancellationToken.None) ? token : null;
+    }
+
+    private static async Task WriteAsync(string dataDirectory, string server, string token)
+    {
         var self = ProcessIdentity.Current;
         var client = new ClientConfig
         {

@@ -2,10 +2,12 @@ using Ravel.Daemon;
 using Ravel.Daemon.Doctor;
 using Ravel.Images;
 
-// raveld: the daemon's composition root. Each command is one file; the roles are wired in RunCommand.
+// raveld: the daemon's composition root. Each command is one file; a role is wired in its own.
 return args switch
 {
     ["run", .. var rest] => await RunCommand.RunAsync(rest),
+    ["server", .. var rest] => await ServerCommand.RunAsync(rest),
+    ["agent", .. var rest] => await AgentCommand.RunAsync(rest),
     ["doctor", .. var rest] => await DoctorCommand.RunAsync(rest),
     ["rootfs", "build", .. var rest] => await Interruptible(token => RootfsBuildCommand.RunAsync(rest, Console.Out, Console.Error, token)),
     ["version"] or ["--version"] => Print(DaemonVersion.Text),

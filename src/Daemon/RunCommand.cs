@@ -1,21 +1,14 @@
 using System.Net;
 using System.Net.Sockets;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
-using Ravel.Agent;
-using Ravel.Agent.Capacity;
 using Ravel.Agent.Hosting;
 using Ravel.Agent.Journal;
 using Ravel.Agent.Networking;
-using Ravel.Agent.WarmStarts;
 using Ravel.ControlPlane;
 using Ravel.ControlPlane.Storage;
 using Ravel.Images;
 using Ravel.Linux.Processes;
 using Ravel.Vmm;
-using Ravel.Vmm.Boot;
-using Ravel.Vmm.Kernels;
 
 namespace Ravel.Daemon;
 
@@ -56,7 +49,7 @@ internal static class RunCommand
     }
 
     /// <summary>What other daemons left is not this one's trouble: what cannot be cleared now is, at the next start.</summary>
-    private static async Task SweepAsync(HostSlot slot)
+    internal static async Task SweepAsync(HostSlot slot)
     {
         try
         {
@@ -64,7 +57,7 @@ internal static class RunCommand
         }
         catch (Exception e) when (e is HostSlotException or IOException or UnauthorizedAccessException)
         {
-            Console.Error.WriteLine($"raveld run: what killed daemons left stays for now: {e.Message}");
+            Console.Error.WriteLine($"raveld: what killed daemons left stays for now: {e.Message}");
         }
     }
 
@@ -72,7 +65,8 @@ internal static class RunCommand
     {
         var nodeSocket = Path.Combine(slot.RunDirectory, "node.sock");
         File.Delete(nodeSocket);
-        await using var agent = await BuildAgentAsync(options, slot, nodeSocket);
+        await using var agent = await Applications.BuildAgentAsync(
+            options, slot, kestrel => kestrel.ListenUnixSocket(nodeSocket, listen => listen.Protocols = HttpProtocols.Http2));
         await using var server = BuildServer(options, nodeSocket);
         var bootstrap = await server.Services.EnsureBootstrapAsync(CancellationToken.None);
 
@@ -81,11 +75,11 @@ internal static class RunCommand
         await server.StartAsync();
         // Whoever waits for the file below may ask for a machine at once.
         await server.Services.AwaitNodeAsync(CancellationToken.None);
-        await ClientFile.WriteAsync(options.DataDirectory, Address(server), bootstrap, server.Services);
-        server.Logger.LogInformation("Ravel {Version} serves {Address}", DaemonVersion.Text, Address(server));
+        await ClientFile.WriteAsync(options.DataDirectory, Applications.Address(server), bootstrap, server.Services);
+        server.Logger.LogInformation("Ravel {Version} serves {Address}", DaemonVersion.Text, Applications.Address(server));
 
         // Of either: a loop that fails ends the application it is in.
-        await Task.WhenAny(stop.Came, StoppingAsync(agent), StoppingAsync(server));
+        await Task.WhenAny(stop.Came, Applications.StoppingAsync(agent), Applications.StoppingAsync(server));
         await server.StopAsync();
         await agent.StopAsync();
         var network = agent.Services.GetRequiredService<NodeNetwork>();
@@ -96,61 +90,9 @@ internal static class RunCommand
         }
     }
 
-    private static Task StoppingAsync(WebApplication app)
-    {
-        var stopping = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        app.Lifetime.ApplicationStopping.Register(stopping.SetResult);
-        return stopping.Task;
-    }
-
-    private static async Task<WebApplication> BuildAgentAsync(RunOptions options, HostSlot slot, string socket)
-    {
-        var builder = CreateBuilder();
-        builder.WebHost.ConfigureKestrel(kestrel => kestrel.ListenUnixSocket(socket, listen => listen.Protocols = HttpProtocols.Http2));
-        var vmm = VmmOptions.FromEnvironment(Environment.GetEnvironmentVariable) with { Driver = options.Vmm };
-        var kernels = new GuestKernels(new KernelCatalog(options.KernelDirectory), options.DataDirectory, options.InitPath, TimeProvider.System);
-        var images = await ImageStore.OpenAsync(
-            new ImageStoreOptions
-            {
-                DataDirectory = options.DataDirectory,
-                MaxBytes = ImageBytes(options),
-                Registry = RegistryFile.Load(options.RegistriesFile),
-            },
-            TimeProvider.System, CancellationToken.None);
-        builder.Services
-            .AddSingleton(TimeProvider.System)
-            .AddSingleton(slot)
-            .AddSingleton(new NodeNetworkOptions())
-            .AddSingleton<NodeNetwork>()
-            .AddSingleton<INodeNetwork>(services => services.GetRequiredService<NodeNetwork>())
-            .AddSingleton(VmmDrivers.Create(vmm))
-            .AddSingleton<IImageStore>(images)
-            .AddAgent(AgentOptions.For(slot, options.DataDirectory, kernels) with
-            {
-                WarmStarts = new WarmStartOptions { IsEnabled = options.WarmStart },
-                Capacity = new CapacityOptions
-                {
-                    CpuOvercommit = options.CpuOvercommit ?? CapacityOptions.DefaultCpuOvercommit,
-                    ReservedDiskMib = options.DiskReserve >> 20,
-                    DiskOvercommit = options.DiskOvercommit,
-                },
-            });
-        var app = builder.Build();
-        app.MapAgent();
-        return app;
-    }
-
-    /// <summary>Half of the disk leaves the other half to machines, for a host of which nothing else is known.</summary>
-    private static long? ImageBytes(RunOptions options) => options.ImageLimit switch
-    {
-        null => new DriveInfo(options.DataDirectory).TotalSize / 2,
-        0 => null,
-        var bytes => bytes,
-    };
-
     private static WebApplication BuildServer(RunOptions options, string nodeSocket)
     {
-        var builder = CreateBuilder();
+        var builder = Applications.CreateBuilder();
         var endPoint = options.Listen ?? FreeEndPoint(ClientFile.TryReadEndPoint(options.DataDirectory));
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(endPoint));
         builder.Services.AddControlPlane(new ControlPlaneOptions
@@ -163,21 +105,6 @@ internal static class RunCommand
         var app = builder.Build();
         app.MapControlPlane();
         return app;
-    }
-
-    private static WebApplicationBuilder CreateBuilder()
-    {
-        var builder = WebApplication.CreateSlimBuilder();
-        builder.Logging.ClearProviders().AddSimpleConsole(console =>
-        {
-            console.SingleLine = true;
-            console.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ ";
-            console.UseUtcTimestamp = true;
-        });
-        builder.Logging.SetMinimumLevel(LogLevel.Information).AddFilter("Microsoft", LogLevel.Warning).AddFilter("Grpc", LogLevel.Warning);
-        builder.Services.AddSingleton<IHostLifetime>(StopSignals.Elsewhere);
-        builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(5));
-        return builder;
     }
 
     /// <summary>The last address again, so that clients find the server where it was; else the default; else any free port.</summary>
@@ -204,9 +131,6 @@ internal static class RunCommand
             return false;
         }
     }
-
-    private static string Address(WebApplication server) =>
-        server.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First();
 
     private static int Refuse(string message, int exitCode)
     {

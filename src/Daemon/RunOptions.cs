@@ -70,7 +70,7 @@ internal sealed record RunOptions
         }
 
         IPEndPoint? listen = null;
-        if (values.TryGetValue("--listen", out var address) && !TryParseEndPoint(address, out listen))
+        if (values.TryGetValue("--listen", out var address) && !Addresses.TryParse(address, out listen))
         {
             error = $"raveld run: --listen {address} is not ADDRESS:PORT, such as {DefaultListen}";
             return false;
@@ -152,14 +152,5 @@ internal sealed record RunOptions
             && number <= long.MaxValue >> shift
                 ? number << shift
                 : null;
-    }
-
-    /// <summary>Unlike <see cref="IPEndPoint.TryParse(string, out IPEndPoint)"/>, wants the port.</summary>
-    private static bool TryParseEndPoint(string text, [NotNullWhen(true)] out IPEndPoint? endPoint)
-    {
-        endPoint = null;
-        return text.LastIndexOf(':') is var colon and > 0
-            && ushort.TryParse(text[(colon + 1)..], out _)
-            && IPEndPoint.TryParse(text, out endPoint);
     }
 }

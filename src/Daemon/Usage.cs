@@ -11,6 +11,8 @@ internal static class Usage
 
         Usage:
           raveld run [options]             serve the API and run machines until SIGTERM; machines run on
+          raveld server [options]          serve the API of a cluster, and take nodes
+          raveld agent [options]           run machines as a node of a cluster
           raveld rootfs build [options]    turn an image into a root file system, without daemon or root
           raveld doctor [--json] [...]     what this host can do, and how to mend what it can't
           raveld version
@@ -31,6 +33,21 @@ internal static class Usage
                                  (default /etc/ravel/registries.json, if there; environment RAVEL_REGISTRIES)
           --warm-start on|off    begin machines as copies of a guest that was booted once (default on; environment RAVEL_WARM_START)
           --cpu-overcommit N     CPUs of machines per CPU of the host (default 8; environment RAVEL_CPU_OVERCOMMIT)
+
+        Options of server:
+          --data, --listen, --database   as above; several servers share one PostgreSQL
+          --hub-listen ADDRESS:PORT      where nodes call (default 0.0.0.0:7718)
+          --advertise https://HOST:PORT  where nodes reach that (default: this host's address towards the default route)
+          --cluster-key FILE             a secret that seals the cluster's authority in the database, the same for all servers
+
+        Options of agent (those of run too, but --database):
+          --join https://HOST:PORT       a server's hub, for a host that has not joined; ravel node join-token prints the command
+          --token TOKEN                  the join token (environment RAVEL_JOIN_TOKEN, which other users of this host are not shown)
+          --listen ADDRESS:PORT          where servers call (default 0.0.0.0:7719)
+          --advertise https://HOST:PORT  where servers reach that (default: this host's address towards the server)
+          --region NAME, --zone NAME, --label NAME=VALUE (any number)
+
+        Each option of server and agent has a variable: RAVEL_HUB_LISTEN for --hub-listen. An option counts more than its variable.
 
         ravel up and ravel down start and end it for you.
         """;

@@ -18,5 +18,8 @@ internal sealed partial class ApiClient
     public Task RemoveNodeAsync(string id, CancellationToken cancellationToken) =>
         CallAsync(id, HttpMethod.Delete, PathOfNode(id), null, cancellationToken);
 
+    public Task<NodeJoinToken> CreateJoinTokenAsync(CreateJoinTokenRequest request, CancellationToken cancellationToken) => PostAsync(
+        "join-token", "v1/nodes/join-tokens", request, ApiJson.Default.CreateJoinTokenRequest, ApiJson.Default.NodeJoinToken, cancellationToken);
+
     private static string PathOfNode(string id) => $"v1/nodes/{Uri.EscapeDataString(id)}";
 }

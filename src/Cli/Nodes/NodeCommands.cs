@@ -26,6 +26,7 @@ internal static class NodeCommands
             await session.Api.RemoveNodeAsync(id, session.Cancelled);
             return node;
         }));
+        group.Subcommands.Add(JoinTokenCommand.Create());
         return group;
     }
 
