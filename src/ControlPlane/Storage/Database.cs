@@ -51,9 +51,9 @@ internal abstract class Database(DatabaseFaults? faults)
                 var result = await write(context);
                 await context.SaveChangesAsync(cancellationToken);
                 // From here on the outcome is the database's: a caller that went away must not leave it half known.
-                faults?.BeforeCommit();
+                faults?.BeforeCommit(context);
                 await transaction.CommitAsync(CancellationToken.None);
-                faults?.AfterCommit();
+                faults?.AfterCommit(context);
                 return result;
             }
             catch (Exception e) when (IsFull(e))

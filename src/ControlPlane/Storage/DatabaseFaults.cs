@@ -7,4 +7,4 @@ namespace Ravel.ControlPlane.Storage;
 /// <param name="OnAccess">Before a transaction or a read begins.</param>
 /// <param name="BeforeCommit">All is sent, and nothing is durable.</param>
 /// <param name="AfterCommit">It is durable, and nobody knows.</param>
-internal sealed record DatabaseFaults(Action OnAccess, Action BeforeCommit, Action AfterCommit);
+internal sealed record DatabaseFaults(Action OnAccess, Action<ServerDbContext> BeforeCommit, Action<ServerDbContext> AfterCommit);

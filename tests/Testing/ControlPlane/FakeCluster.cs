@@ -11,6 +11,7 @@ using Ravel.ControlPlane;
 using Ravel.ControlPlane.Nodes;
 using Ravel.ControlPlane.Recovery;
 using Ravel.ControlPlane.Storage;
+using Ravel.Testing.Agent;
 
 namespace Ravel.Testing.ControlPlane;
 
@@ -84,15 +85,15 @@ internal sealed class FakeCluster : IAsyncDisposable
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, 0));
         if (Time is not null)
             builder.Services.AddSingleton(Time);
-        if (Faults is not null)
-            builder.Services.AddSingleton(Faults);
+        var silence = new Silence();
+        builder.Services.AddSingleton(Faults ?? silence.Faults);
         builder.Services.AddControlPlane(new ControlPlaneOptions { Database = _database, Version = "0.0.0-test", Recovery = Recovery });
         var app = builder.Build();
         var secrets = await app.Services.EnsureBootstrapAsync(CancellationToken.None);
         _secret ??= secrets?.AdministratorSecret;
         app.MapControlPlane();
         await app.StartAsync();
-        var server = new FakeServer(app, _secret!);
+        var server = new FakeServer(app, _secret!, silence);
         _servers.Add(server);
         foreach (var node in _nodes)
             Introduce(server, node);
@@ -154,19 +155,26 @@ internal sealed class FakeCluster : IAsyncDisposable
 internal sealed class FakeServer : IAsyncDisposable
 {
     private readonly WebApplication _app;
+    private readonly Silence _silence;
 
-    public FakeServer(WebApplication app, string secret)
+    public FakeServer(WebApplication app, string secret, Silence silence)
     {
-        _app = app;
+        (_app, _silence) = (app, silence);
         Client = new HttpClient { BaseAddress = new Uri(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First()) };
         Client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", secret);
     }
 
     public HttpClient Client { get; }
 
+    /// <summary>In order, as at SIGTERM.</summary>
+    public Task StopAsync() => _app.StopAsync();
+
     public IServiceProvider Services => _app.Services;
 
     public NodeDirectory Directory => Services.GetRequiredService<NodeDirectory>();
+
+    /// <summary>From now on the database hears nothing of it, as of a process that was killed.</summary>
+    public void Silence() => _silence.IsOn = true;
 
     public bool IsOnDuty => Services.GetRequiredService<Caretaker>().IsOnDuty;
 
@@ -177,5 +185,25 @@ internal sealed class FakeServer : IAsyncDisposable
         await now.CancelAsync();
         await _app.StopAsync(now.Token);
         await _app.DisposeAsync();
+    }
+}
+
+/// <summary>Cuts one server off from its database.</summary>
+internal sealed class Silence
+{
+    private volatile bool _isOn;
+
+    public bool IsOn
+    {
+        get => _isOn;
+        set => _isOn = value;
+    }
+
+    public DatabaseFaults Faults => new(Check, _ => Check(), _ => { });
+
+    private void Check()
+    {
+        if (_isOn)
+            throw new SimulatedCrashException();
     }
 }
