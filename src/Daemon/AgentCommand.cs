@@ -48,7 +48,7 @@ internal static class AgentCommand
             options.Host,
             slot,
             kestrel => kestrel.Listen(options.Listen, listen => listen.UseNode()),
-            agent => agent with { Region = options.Region, Zone = options.Zone, Labels = options.Labels },
+            agent => agent with { Region = options.Region, Zone = options.Zone, Labels = options.Labels, WaitsForAdmission = true },
             options.Cluster);
         await agent.StartAsync();
         await RunCommand.SweepAsync(slot);
