@@ -19,6 +19,7 @@ BenchCommand[] benchmarks =
     ImagesBench.Command,
     KernelBenchmark.Command,
     PlannerBenchmark.Command,
+    PlacementBenchmark.Command,
     AllBenchmarks.Command,
 ];
 BenchCommand[] tools =
@@ -26,6 +27,7 @@ BenchCommand[] tools =
     LeaksTool.Command,
     RegistryTool.Command,
     OwnBuild.Command,
+    ServerUnderTest.Tool,
 ];
 
 var name = args.FirstOrDefault();

@@ -20,7 +20,7 @@ internal sealed record NewMachines(string Tenant, string App, string Owner, Idem
 /// back; if this process ends in between, it expires.
 /// </summary>
 internal sealed class MachineCreation(
-    MachineStore machines, IdempotencyKeys keys, MachineChanges changes, MachineReconciler reconciler, Placer placer, KernelPins kernels, TimeProvider time)
+    MachineStore machines, MachineGroups groups, IdempotencyKeys keys, MachineChanges changes, MachineReconciler reconciler, Placer placer, KernelPins kernels, TimeProvider time)
 {
     private const int NameAttempts = 5;
     private const int MaxTogether = 1_000;
@@ -37,9 +37,11 @@ internal sealed class MachineCreation(
         using var turn = await keys.EnterAsync(key, cancellationToken);
         if (key is not null && await keys.FindAsync(key, cancellationToken) is { } made)
             return await machines.ShowMadeAsync(new MachineKey(tenant, app, made), request.LeaseTtl, cancellationToken);
-        var appId = (await machines.CheckNewAsync(tenant, app, request.Name, cancellationToken)).Id;
-        var (pinned, home) = await kernels.PinAsync(
-            request.Config, await machines.HomeOfVolumesAsync(tenant, app, request.Config, cancellationToken), cancellationToken);
+        var appId = (request.Name is null
+            ? await groups.AppAsync(tenant, app).WaitAsync(cancellationToken)
+            : await machines.CheckNewAsync(tenant, app, request.Name, cancellationToken)).Id;
+        var volumes = request.Config.Mounts is { Count: > 0 } ? await machines.HomeOfVolumesAsync(tenant, app, request.Config, cancellationToken) : null;
+        var (pinned, home) = await kernels.PinAsync(request.Config, volumes, cancellationToken);
         request = request with { Config = pinned };
 
         var id = MachineId.New().Value;
@@ -48,7 +50,7 @@ internal sealed class MachineCreation(
         {
             var machine = await WithFreeNamesAsync(
                 // From here on the caller's going away changes nothing: what is reserved is used.
-                () => machines.InsertAsync(tenant, app, owned => NewRow(id, owned, tenant, request, owner, allocation), key, request.LeaseTtl, CancellationToken.None),
+                InsertAsync,
                 request.Name);
             // Another request with this key was faster.
             if (machine.Id.Value != id)
@@ -61,6 +63,13 @@ internal sealed class MachineCreation(
             await placer.GiveBackAsync([(id, allocation)]);
             throw;
         }
+
+        Task<Machine> InsertAsync() => key is null && request.Name is null && request.Config.Mounts is not { Count: > 0 }
+            ? groups.InsertAsync(new MachineGroups.NewRow(app, () => NewRow(id, appId, tenant, request, owner, allocation), InsertAloneAsync))
+            : InsertAloneAsync();
+
+        Task<Machine> InsertAloneAsync() => machines.InsertAsync(
+            tenant, app, owned => NewRow(id, owned, tenant, request, owner, allocation), key, request.LeaseTtl, CancellationToken.None);
     }
 
     /// <summary>Several machines of one configuration, planned and committed as one: all of them or none.</summary>

@@ -23,6 +23,7 @@ internal static class MachineEndpoints
 
     public static IServiceCollection AddMachines(this IServiceCollection services) => services
         .AddSingleton<MachineStore>()
+        .AddSingleton<MachineGroups>()
         .AddSingleton<IdempotencyKeys>()
         .AddSingleton<MachineChanges>()
         .AddSingleton<KernelPins>()

@@ -17,6 +17,7 @@ namespace Ravel.ControlPlane.Machines;
 internal sealed class MachineReconciler : BackgroundService
 {
     private readonly MachineStore _machines;
+    private readonly MachineGroups _groups;
     private readonly IdempotencyKeys _keys;
     private readonly MachineChanges _changes;
     private readonly NodeDirectory _nodes;
@@ -28,6 +29,7 @@ internal sealed class MachineReconciler : BackgroundService
 
     public MachineReconciler(
         MachineStore machines,
+        MachineGroups groups,
         IdempotencyKeys keys,
         MachineChanges changes,
         NodeDirectory nodes,
@@ -35,7 +37,7 @@ internal sealed class MachineReconciler : BackgroundService
         TimeProvider time,
         ILogger<MachineReconciler> log)
     {
-        (_machines, _keys, _changes, _nodes, _options, _time, _log) = (machines, keys, changes, nodes, options, time, log);
+        (_machines, _groups, _keys, _changes, _nodes, _options, _time, _log) = (machines, groups, keys, changes, nodes, options, time, log);
         // A push that failed waits for the sweep or for the node to come back: both are near, and neither stampedes.
         _mailboxes = new KeyedMailboxes<string>(1, PushAsync, (id, e) => _log.LogWarning(e, "Machine {Machine} could not be pushed to its node", id));
         _sweep = new ReconcilerLoop(SweepAsync, options.SweepInterval, BackoffPolicy.Default, time, e => _log.LogError(e, "The sweep over machines failed"));
@@ -70,7 +72,8 @@ internal sealed class MachineReconciler : BackgroundService
     private async Task PushAsync(string id, CancellationToken cancellationToken)
     {
         // An answer can lead to the next intent (a start after a stop): until nothing is left to say.
-        while (await _machines.FindByIdAsync(id, cancellationToken) is var (row, app) && MustPush(row))
+        var found = await _groups.FindAsync(id);
+        while (found is var (row, app) && MustPush(row))
         {
             // Not reached: the watcher signals when it is.
             if (_nodes.Find(row.NodeId) is not { } node)
@@ -78,13 +81,14 @@ internal sealed class MachineReconciler : BackgroundService
             try
             {
                 var status = await node.Client.PutMachineAsync(MachineSpecs.Command(row, app), node.Call(cancellationToken));
-                await _machines.AnsweredAsync(id, row.NodeId, status, cancellationToken);
+                found = await _groups.AnsweredAsync(id, row.NodeId, status) is { } now ? new StoredMachine(now, app) : null;
             }
             catch (RpcException e) when (IsForGood(e, row.Desired))
             {
                 var (code, message) = ProblemMapper.Refusal(e);
                 _log.LogInformation("The node refused machine {Machine}: {Code}: {Message}", id, code, message);
                 await _machines.RefusedAsync(id, row.Generation, code, message, cancellationToken);
+                found = await _groups.FindAsync(id);
             }
             _changes.Notify(id);
         }

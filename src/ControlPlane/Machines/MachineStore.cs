@@ -182,17 +182,6 @@ internal sealed class MachineStore(Database database, IdempotencyKeys keys, Time
             },
             cancellationToken);
 
-    /// <summary>A node has answered; if the machine went elsewhere meanwhile, that is about a copy of it.</summary>
-    public Task AnsweredAsync(string id, string nodeId, Rpc.MachineStatus status, CancellationToken cancellationToken) =>
-        UpdateAsync(
-            id,
-            row =>
-            {
-                if (row.NodeId == nodeId && row.PlacedGeneration <= (long)status.Generation)
-                    MachineReports.TakeAnswer(row, status, time.GetUtcNow());
-            },
-            cancellationToken);
-
     public Task RefusedAsync(string id, long generation, string code, string message, CancellationToken cancellationToken) =>
         database.WriteAsync(
             async db =>
@@ -231,15 +220,6 @@ internal sealed class MachineStore(Database database, IdempotencyKeys keys, Time
         At = at,
         InstanceId = row.InstanceId,
     };
-
-    private Task UpdateAsync(string id, Action<MachineRow> change, CancellationToken cancellationToken) =>
-        database.WriteAsync(
-            async db =>
-            {
-                if (await db.Machines.FirstOrDefaultAsync(m => m.Id == id, cancellationToken) is { } row)
-                    change(row);
-            },
-            cancellationToken);
 
     private static async Task<Machine> ShowAsync(ServerDbContext db, MachineKey key, CancellationToken cancellationToken)
     {

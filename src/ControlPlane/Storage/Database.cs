@@ -15,6 +15,9 @@ internal abstract class Database(DatabaseFaults? faults)
     /// <summary>No other server can have this database open.</summary>
     public virtual bool HasOneServer => false;
 
+    /// <summary>How many groups of writes may be under way at once.</summary>
+    public abstract int Writers { get; }
+
     /// <summary>Brings the schema up to date; safe to call at every start.</summary>
     public abstract Task MigrateAsync(CancellationToken cancellationToken);
 
@@ -38,7 +41,7 @@ internal abstract class Database(DatabaseFaults? faults)
     /// version, a unique key that was just taken) it runs again on fresh rows: it must have no effect but on its context.
     /// </summary>
     /// <exception cref="ProblemException"><c>disk-full</c>.</exception>
-    public async Task<T> WriteAsync<T>(Func<ServerDbContext, Task<T>> write, CancellationToken cancellationToken)
+    public async Task<T> WriteAsync<T>(Func<ServerDbContext, Task<T>> write, CancellationToken cancellationToken, int attempts = Attempts)
     {
         for (var attempt = 1; ; attempt++)
         {
@@ -64,7 +67,7 @@ internal abstract class Database(DatabaseFaults? faults)
             {
                 throw Away(e);
             }
-            catch (Exception e) when (attempt < Attempts && (e is DbUpdateException || MayPass(e)))
+            catch (Exception e) when (attempt < attempts && (e is DbUpdateException || MayPass(e)))
             {
                 // Concurrency and unique keys both surface here; the next attempt sees who won.
             }

@@ -55,6 +55,15 @@ internal abstract class ServerDbContext : DbContext
     public virtual IQueryable<MachineEventRow> SettledEvents => MachineEvents;
 
     /// <summary>
+    /// Machines that are to be changed: until this transaction ends nobody else does. Ids in order, so that two who hold several do not wait
+    /// for each other.
+    /// </summary>
+    public virtual IQueryable<MachineRow> HoldMachines(string[] ids) => Machines.Where(m => ids.Contains(m.Id));
+
+    /// <summary>As <see cref="HoldMachines"/>; nodes are held before machines.</summary>
+    public virtual IQueryable<NodeRow> HoldNodes(string[] ids) => Nodes.Where(n => ids.Contains(n.Id));
+
+    /// <summary>
     /// Until this transaction ends, nothing is added to an app (a machine, a volume) by another: for decisions that rest on an app's being
     /// empty. Where there is one writer at a time this costs and does nothing.
     /// </summary>

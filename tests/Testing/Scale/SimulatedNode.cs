@@ -59,9 +59,6 @@ internal sealed class SimulatedNode(string id, NodeShare room)
         }
     }
 
-    /// <summary>Most there ever was at once, of machines.</summary>
-    public int Peak { get; private set; }
-
     public NodeInfo Info(string imagesRevision)
     {
         var info = new NodeInfo
@@ -169,7 +166,6 @@ internal sealed class SimulatedNode(string id, NodeShare room)
         Append("launch", machine);
         machine.State = MachineState.Started;
         Append("start", machine);
-        Peak = Math.Max(Peak, _machines.Values.Count(m => m.State == MachineState.Started));
     }
 
     private void Rest(MachineStatus machine, MachineState state, string type)

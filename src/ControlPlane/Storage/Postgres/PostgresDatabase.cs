@@ -32,6 +32,8 @@ internal sealed class PostgresDatabase : Database, IAsyncDisposable
 
     public NpgsqlDataSource Source { get; }
 
+    public override int Writers => 2;
+
     /// <summary>
     /// Of servers that start together one at a time. EF Core's own lock is on its table of migrations, which a new database does not have.
     /// </summary>

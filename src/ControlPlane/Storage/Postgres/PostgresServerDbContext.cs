@@ -1,6 +1,8 @@
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Design;
 using Ravel.ControlPlane.Events;
+using Ravel.ControlPlane.Machines;
+using Ravel.ControlPlane.Nodes;
 
 namespace Ravel.ControlPlane.Storage.Postgres;
 
@@ -17,6 +19,12 @@ internal sealed class PostgresServerDbContext(DbContextOptions<PostgresServerDbC
     /// </summary>
     public override IQueryable<MachineEventRow> SettledEvents => MachineEvents.FromSqlRaw(
         """SELECT * FROM machine_events WHERE "Transaction" < pg_snapshot_xmin(pg_current_snapshot())""");
+
+    public override IQueryable<MachineRow> HoldMachines(string[] ids) =>
+        Machines.FromSql($"""SELECT * FROM machines WHERE "Id" = ANY({ids}) ORDER BY "Id" FOR NO KEY UPDATE""");
+
+    public override IQueryable<NodeRow> HoldNodes(string[] ids) =>
+        Nodes.FromSql($"""SELECT * FROM nodes WHERE "Id" = ANY({ids}) ORDER BY "Id" FOR NO KEY UPDATE""");
 
     protected override void OnModelCreating(ModelBuilder modelBuilder)
     {

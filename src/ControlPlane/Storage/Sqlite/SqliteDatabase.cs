@@ -41,6 +41,8 @@ internal sealed class SqliteDatabase : Database, IDisposable
 
     public override bool HasOneServer => true;
 
+    public override int Writers => 1;
+
     public override async Task MigrateAsync(CancellationToken cancellationToken)
     {
         using var turn = await EnterWriteAsync(cancellationToken);
