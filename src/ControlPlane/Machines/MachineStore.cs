@@ -6,7 +6,6 @@ using Ravel.ControlPlane.Events;
 using Ravel.ControlPlane.Problems;
 using Ravel.ControlPlane.Storage;
 using Ravel.ControlPlane.Volumes;
-using Rpc = Ravel.Contracts.Node;
 
 namespace Ravel.ControlPlane.Machines;
 
