@@ -24,7 +24,7 @@ internal static class PlacementBenchmark
     private const int MachinesPerApp = 100;
     private const int Zones = 3;
     private const int Together = 100;
-    private static readonly TimeSpan Idle = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan Idle = TimeSpan.FromSeconds(30);
 
     private static readonly MachineConfig Config = new() { Image = "nginx", Guest = new GuestSize { Cpus = 1, MemoryMb = 512 } };
 

@@ -8,6 +8,9 @@ namespace Ravel.ControlPlane.Nodes;
 /// <summary>The way to one node.</summary>
 internal sealed class NodeConnection : IDisposable
 {
+    private static readonly TimeSpan PingDelay = TimeSpan.FromSeconds(4);
+    private static readonly TimeSpan PingTimeout = TimeSpan.FromSeconds(5);
+
     private readonly GrpcChannel _channel;
     private readonly TimeProvider _time;
     private readonly TimeSpan _callTimeout;
@@ -22,6 +25,9 @@ internal sealed class NodeConnection : IDisposable
         var handler = endPoint.CreateHandler();
         // Exec sessions and followed logs are streams of their own: one connection's limit must not make them wait.
         handler.EnableMultipleHttp2Connections = true;
+        // A node that vanished without a word ends its stream of events within nine seconds, however seldom it is asked how it is.
+        handler.KeepAlivePingDelay = PingDelay;
+        handler.KeepAlivePingTimeout = PingTimeout;
         _channel = GrpcChannel.ForAddress(endPoint.Address, new GrpcChannelOptions
         {
             HttpHandler = handler,

@@ -46,6 +46,16 @@ internal sealed class NodeDirectory : IDisposable
         }
     }
 
+    /// <summary>How many it speaks with, reached or not.</summary>
+    public int Count
+    {
+        get
+        {
+            lock (_lock)
+                return _connections.Count;
+        }
+    }
+
     /// <summary>Those that are reached, in the order of their ids.</summary>
     public IReadOnlyList<NodeConnection> Reached
     {

@@ -34,6 +34,12 @@ internal sealed class NodeWatcher(
     /// <summary>Between two looks at a node: what is free there, and whether it is there at all.</summary>
     private static readonly TimeSpan LongestLookInterval = TimeSpan.FromSeconds(4);
 
+    /// <summary>
+    /// At most so many looks in all: with more nodes each is looked at less often. Whether one is there shows at its connection; what is free
+    /// there is known from what it was asked for.
+    /// </summary>
+    private const double LooksPerSecond = 500;
+
     /// <summary>Between two notes in the database that a node is there, at which it also says what it wants of the node.</summary>
     private static readonly TimeSpan LongestNoteInterval = TimeSpan.FromSeconds(30);
 
@@ -131,7 +137,8 @@ internal sealed class NodeWatcher(
         var noted = time.GetTimestamp();
         while (true)
         {
-            await Task.Delay(LookInterval, time, cancellationToken);
+            var interval = TimeSpan.FromSeconds(directory.Count / LooksPerSecond);
+            await Task.Delay(interval > LookInterval ? interval : LookInterval, time, cancellationToken);
             var askedAt = time.GetTimestamp();
             var info = await LookAsync(node, cancellationToken);
             if (info.NodeId != nodeId)

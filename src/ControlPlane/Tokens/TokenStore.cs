@@ -5,30 +5,46 @@ using Ravel.ControlPlane.Storage;
 
 namespace Ravel.ControlPlane.Tokens;
 
-internal sealed class TokenStore(Database database, TimeProvider time)
+internal sealed class TokenStore
 {
+    private const int Most = 256;
+
+    private readonly Database _database;
+    private readonly TimeProvider _time;
+    private readonly Together<byte[], TokenRow?> _lookups;
+
+    public TokenStore(Database database, TimeProvider time)
+    {
+        (_database, _time) = (database, time);
+        _lookups = new(FindAsync, async hash => (await FindAsync([hash]))[0], Most, atOnce: 2);
+    }
+
     /// <summary>Who holds this secret; null when nobody does.</summary>
-    public Task<Caller?> FindAsync(string secret, CancellationToken cancellationToken)
+    public async Task<Caller?> FindAsync(string secret, CancellationToken cancellationToken)
     {
         if (!TokenSecret.IsWellFormed(secret))
-            return Task.FromResult<Caller?>(null);
-        var hash = TokenSecret.Hash(secret);
-        return database.ReadAsync(
-            async db =>
-            {
-                var row = await db.Tokens.FirstOrDefaultAsync(t => t.Hash == hash, cancellationToken);
-                return row is not null && TokenSecret.Matches(secret, row.Hash) ? new Caller(row.Id, row.Namespace) : null;
-            },
-            cancellationToken);
+            return null;
+        var row = await _lookups.AskAsync(TokenSecret.Hash(secret)).WaitAsync(cancellationToken);
+        return row is not null && TokenSecret.Matches(secret, row.Hash) ? new Caller(row.Id, row.Namespace) : null;
     }
+
+    /// <summary>Requests that come at the same moment are one query: each needs this before anything else.</summary>
+    private Task<IReadOnlyList<TokenRow?>> FindAsync(IReadOnlyList<byte[]> hashes) => _database.ReadAsync<IReadOnlyList<TokenRow?>>(
+        async db =>
+        {
+            var distinct = hashes.DistinctBy(Convert.ToHexString).ToArray();
+            var rows = (await db.Tokens.Where(t => distinct.Contains(t.Hash)).ToListAsync()).ToDictionary(t => Convert.ToHexString(t.Hash));
+            return [.. hashes.Select(hash => rows.GetValueOrDefault(Convert.ToHexString(hash)))];
+        },
+        CancellationToken.None);
 
     /// <param name="name">For people.</param>
     /// <param name="namespaceName">Null: the whole cluster.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     public async Task<Token> CreateAsync(string name, string? namespaceName, CancellationToken cancellationToken)
     {
-        var (row, secret) = New(name, namespaceName, time.GetUtcNow());
-        await database.WriteAsync(
+        var (row, secret) = New(name, namespaceName, _time.GetUtcNow());
+        await _database.WriteAsync(
             async db =>
             {
                 if (namespaceName is not null && !await db.Namespaces.AnyAsync(n => n.Name == namespaceName, cancellationToken))
@@ -40,7 +56,7 @@ internal sealed class TokenStore(Database database, TimeProvider time)
     }
 
     public Task<List<Token>> ListAsync(string? namespaceName, bool everything, CancellationToken cancellationToken) =>
-        database.ReadAsync(
+        _database.ReadAsync(
             async db => (await db.Tokens
                 .Where(t => everything || t.Namespace == namespaceName)
                 .OrderBy(t => t.Id)
@@ -49,7 +65,7 @@ internal sealed class TokenStore(Database database, TimeProvider time)
 
     /// <summary>Revokes a token; one that the caller can't see does not exist for it.</summary>
     public Task DeleteAsync(string id, Caller caller, CancellationToken cancellationToken) =>
-        database.WriteAsync(
+        _database.WriteAsync(
             async db =>
             {
                 var row = await db.Tokens.FirstOrDefaultAsync(t => t.Id == id, cancellationToken);
