@@ -1,11 +1,14 @@
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Ravel.Contracts.Api;
 using Ravel.ControlPlane.Cluster;
 using Ravel.ControlPlane.Namespaces;
 using Ravel.ControlPlane.Nodes;
 using Ravel.ControlPlane.Problems;
 using Ravel.ControlPlane.Storage;
 using Ravel.ControlPlane.Tokens;
+using Ravel.Durable;
 
 namespace Ravel.ControlPlane;
 
@@ -20,17 +23,21 @@ public static class Bootstrap
     private const string AdministratorTokenName = "bootstrap-administrator";
     private const string NamespaceTokenName = "bootstrap-default";
 
+    private static readonly BackoffPolicy Retry = new(TimeSpan.FromMilliseconds(100), 2, TimeSpan.FromSeconds(2));
+
     /// <summary>
     /// Brings the schema up to date and, on a new database, makes the <c>default</c> namespace and the first two tokens, and the
     /// cluster's authority if this server has a hub.
     /// </summary>
+    /// <remarks>Waits for a database that does not answer.</remarks>
+    /// <exception cref="System.Data.Common.DbException">The database answers, and refuses.</exception>
     /// <exception cref="ClusterKeyException">The cluster's authority is sealed with another key than this server has.</exception>
     /// <returns>The secrets if they were made now; null on every later start.</returns>
     public static async Task<BootstrapResult?> EnsureBootstrapAsync(this IServiceProvider services, CancellationToken cancellationToken)
     {
         var database = services.GetRequiredService<Database>();
         var time = services.GetRequiredService<TimeProvider>();
-        await database.MigrateAsync(cancellationToken);
+        await MigrateAsync(database, time, services.GetRequiredService<ILogger<Database>>(), cancellationToken);
         if (services.GetService<ClusterAuthority>() is { } cluster)
             await cluster.OpenAsync(cancellationToken);
         return await database.WriteAsync(
@@ -82,6 +89,25 @@ public static class Bootstrap
     /// <summary>An administrator's token beside those that there are: for root on the host of one more server.</summary>
     public static async Task<string> AddAdministratorSecretAsync(this IServiceProvider services, string name, CancellationToken cancellationToken) =>
         (await services.GetRequiredService<TokenStore>().CreateAsync(name, namespaceName: null, cancellationToken)).Secret!;
+
+    /// <summary>Hosts that start together after a power cut come up in any order: a database that does not answer yet is waited for.</summary>
+    private static async Task MigrateAsync(Database database, TimeProvider time, ILogger log, CancellationToken cancellationToken)
+    {
+        for (var failures = 1; ; failures++)
+        {
+            try
+            {
+                await database.MigrateAsync(cancellationToken);
+                return;
+            }
+            catch (ProblemException e) when (e.Code == ProblemCodes.DatabaseUnavailable)
+            {
+                if (failures == 1)
+                    log.LogWarning(e.InnerException, "The database does not answer; it is waited for");
+                await Task.Delay(Retry.DelayAfter(failures), time, cancellationToken);
+            }
+        }
+    }
 
     private static async Task<BootstrapResult> AddTokensAsync(ServerDbContext db, TimeProvider time, CancellationToken cancellationToken)
     {

@@ -1,3 +1,4 @@
+using System.Data.Common;
 using System.Net;
 using System.Net.Sockets;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
@@ -41,6 +42,14 @@ internal static class RunCommand
             await ServeAsync(options, slot, stop);
             return 0;
         }
+        catch (OperationCanceledException) when (stop.Token.IsCancellationRequested)
+        {
+            return 0;
+        }
+        catch (DbException e)
+        {
+            return Refuse($"raveld run: the database refuses: {e.Message}", 1);
+        }
         catch (Exception e) when (e is HostSlotException or VmmException or ImageException or NetworkException or JournalException or IOException
                                       or UnauthorizedAccessException or ArgumentException)
         {
@@ -68,7 +77,7 @@ internal static class RunCommand
         await using var agent = await Applications.BuildAgentAsync(
             options, slot, kestrel => kestrel.ListenUnixSocket(nodeSocket, listen => listen.Protocols = HttpProtocols.Http2));
         await using var server = BuildServer(options, nodeSocket);
-        var bootstrap = await server.Services.EnsureBootstrapAsync(CancellationToken.None);
+        var bootstrap = await server.Services.EnsureBootstrapAsync(stop.Token);
 
         await agent.StartAsync();
         await SweepAsync(slot);

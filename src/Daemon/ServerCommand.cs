@@ -1,3 +1,4 @@
+using System.Data.Common;
 using System.Net;
 using Ravel.ControlPlane;
 using Ravel.ControlPlane.Cluster;
@@ -26,6 +27,14 @@ internal static class ServerCommand
             await ServeAsync(options, stop);
             return 0;
         }
+        catch (OperationCanceledException) when (stop.Token.IsCancellationRequested)
+        {
+            return 0;
+        }
+        catch (DbException e)
+        {
+            return Refuse($"raveld server: the database refuses: {e.Message}", 1);
+        }
         catch (Exception e) when (e is ClusterKeyException or IOException or UnauthorizedAccessException or ArgumentException)
         {
             return Refuse($"raveld server: {e.Message}", 1);
@@ -35,7 +44,7 @@ internal static class ServerCommand
     private static async Task ServeAsync(ServerCommandOptions options, StopSignals stop)
     {
         await using var server = BuildServer(options);
-        var bootstrap = await server.Services.EnsureBootstrapAsync(CancellationToken.None);
+        var bootstrap = await server.Services.EnsureBootstrapAsync(stop.Token);
         await using var hub = BuildHub(options, server.Services);
         await server.StartAsync();
         await hub.StartAsync();

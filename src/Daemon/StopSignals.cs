@@ -9,6 +9,7 @@ namespace Ravel.Daemon;
 internal sealed class StopSignals : IDisposable
 {
     private readonly TaskCompletionSource _came = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly CancellationTokenSource _source = new();
     private readonly PosixSignalRegistration[] _registrations;
 
     public StopSignals() => _registrations =
@@ -17,6 +18,7 @@ internal sealed class StopSignals : IDisposable
         {
             context.Cancel = true;
             _came.TrySetResult();
+            _source.Cancel();
         })),
     ];
 
@@ -26,10 +28,14 @@ internal sealed class StopSignals : IDisposable
     /// <summary>Complete once one of them has come, whenever that was.</summary>
     public Task Came => _came.Task;
 
+    /// <summary>For what can be given up before anything is served.</summary>
+    public CancellationToken Token => _source.Token;
+
     public void Dispose()
     {
         foreach (var registration in _registrations)
             registration.Dispose();
+        _source.Dispose();
     }
 
     private sealed class NoSignals : IHostLifetime

@@ -97,6 +97,6 @@ internal abstract class Database(DatabaseFaults? faults)
     /// <summary>Whether the engine, and not the statement, is what failed.</summary>
     protected virtual bool IsAway(Exception exception) => false;
 
-    private static ProblemException Away(Exception cause) => new(
+    protected static ProblemException Away(Exception cause) => new(
         ProblemCodes.DatabaseUnavailable, "The server's database does not answer; machines run on, and this works again when it does.", cause);
 }

@@ -76,6 +76,8 @@ public sealed record DatabaseAddress
             TcpKeepAliveTime = 5,
             TcpKeepAliveInterval = 1,
             IncludeErrorDetail = false,
+            // Nobody can ask for it here, and to find out whether Kerberos is there takes longer than the timeout where no resolver answers.
+            GssEncryptionMode = GssEncryptionMode.Disable,
         };
         if (uri.Port > 0)
             connection.Port = uri.Port;

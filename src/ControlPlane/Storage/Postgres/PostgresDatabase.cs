@@ -39,6 +39,18 @@ internal sealed class PostgresDatabase : Database, IAsyncDisposable
     /// </summary>
     public override async Task MigrateAsync(CancellationToken cancellationToken)
     {
+        try
+        {
+            await MigrateAloneAsync(cancellationToken);
+        }
+        catch (Exception e) when (IsAway(e))
+        {
+            throw Away(e);
+        }
+    }
+
+    private async Task MigrateAloneAsync(CancellationToken cancellationToken)
+    {
         // Held by this connection, and so gone with this process.
         await using var holder = await Source.OpenConnectionAsync(cancellationToken);
         await using (var hold = new NpgsqlCommand($"SELECT pg_advisory_lock({MigrationLock})", holder) { CommandTimeout = 0 })
