@@ -131,10 +131,17 @@ internal static class RunCommand
     /// <summary>Has the image there first, so that its progress can be seen and its problems come before a machine exists.</summary>
     private static async Task PullAsync(Session session, MachineConfig config)
     {
-        // Also with "never", which then only looks: the refusal comes before there is a machine that fails.
-        await PullProgressReader.ReadAsync(
-            session.Api.PullImageAsync(config.Image, config.PullPolicy, session.Cancelled),
-            config.Image,
-            await PullView.ForAsync(session.Terminal, quietInPipe: true, session.Cancelled));
+        try
+        {
+            // Also with "never", which then only looks: the refusal comes before there is a machine that fails.
+            await PullProgressReader.ReadAsync(
+                session.Api.PullImageAsync(config.Image, config.PullPolicy, session.Cancelled),
+                config.Image,
+                await PullView.ForAsync(session.Terminal, quietInPipe: true, session.Cancelled));
+        }
+        catch (ProblemException e) when (e.Problem.Code == ProblemCodes.NodeRequired)
+        {
+            // Of several nodes the one that gets the machine pulls it, once it is known which.
+        }
     }
 }

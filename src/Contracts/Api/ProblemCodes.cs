@@ -43,6 +43,7 @@ public static class ProblemCodes
     public const string DiskFull = "disk-full";
     public const string NodeUnavailable = "node-unavailable";
     public const string NodeLost = "node-lost";
+    public const string NodeRequired = "node-required";
     public const string NodeRemoved = "node-removed";
     public const string JoinTokenInvalid = "join-token-invalid";
     public const string DatabaseUnavailable = "database-unavailable";
@@ -52,7 +53,7 @@ public static class ProblemCodes
     /// <summary>The HTTP status of a code; 500 for one that is not in the catalogue.</summary>
     public static int StatusOf(string code) => code switch
     {
-        InvalidRequest or MalformedJson => 400,
+        InvalidRequest or MalformedJson or NodeRequired => 400,
         Unauthorized => 401,
         Forbidden or NodeRemoved or JoinTokenInvalid => 403,
         NotFound or AppNotFound or MachineNotFound or NamespaceNotFound or ImageNotFound or VolumeNotFound or LeaseNotFound or KernelNotFound => 404,

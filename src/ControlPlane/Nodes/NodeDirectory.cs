@@ -101,7 +101,7 @@ internal sealed class NodeDirectory : IDisposable
     public NodeConnection Of(string nodeId) => Find(nodeId) ?? throw Unavailable($"Node {nodeId} is not reached by this server");
 
     /// <summary>The node that a request is about, by its parameter <c>node</c>; without one, the only node.</summary>
-    /// <exception cref="ProblemException"><c>node-unavailable</c>; <c>invalid-request</c> when there are several to choose from.</exception>
+    /// <exception cref="ProblemException"><c>node-unavailable</c>; <c>node-required</c> when there are several to choose from.</exception>
     public async Task<NodeConnection> AskedForAsync(HttpContext http)
     {
         if (http.Request.Query["node"] is [{ Length: > 0 } id, ..])
@@ -111,7 +111,8 @@ internal sealed class NodeDirectory : IDisposable
         {
             [var only] => only,
             [] => throw Unavailable("The node does not answer"),
-            var several => throw ProblemException.Invalid($"There are {several.Count} nodes; say which with ?node=, such as {several[0].Info?.NodeId}."),
+            var several => throw new ProblemException(
+                ProblemCodes.NodeRequired, $"There are {several.Count} nodes; say which with ?node=, such as {several[0].Info?.NodeId}."),
         };
     }
 

@@ -136,7 +136,7 @@ public class ManyNodesTests : IAsyncLifetime
     [Fact]
     public async Task Images_are_those_of_the_node_that_is_named()
     {
-        Assert.Equal(ProblemCodes.InvalidRequest, (await _host.Client.GetAsync("/v1/images").ProblemAsync()).Code);
+        Assert.Equal(ProblemCodes.NodeRequired, (await _host.Client.GetAsync("/v1/images").ProblemAsync()).Code);
         await _host.Client.GetAsync("/v1/images?node=node-2").OkAsync();
         Assert.Equal(ProblemCodes.NodeUnavailable, (await _host.Client.GetAsync("/v1/images?node=node-9").ProblemAsync()).Code);
     }
