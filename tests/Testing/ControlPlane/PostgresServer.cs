@@ -29,10 +29,11 @@ public sealed class PostgresServer : IAsyncDisposable
 
     private readonly string _directory;
     private readonly string _programs;
+    private readonly PostgresPlace _place;
     private Process? _process;
     private int _databases;
 
-    private PostgresServer(string directory, string programs, int port) => (_directory, _programs, Port) = (directory, programs, port);
+    private PostgresServer(string directory, string programs, int port, PostgresPlace place) => (_directory, _programs, Port, _place) = (directory, programs, port, place);
 
     public int Port { get; }
 
@@ -40,8 +41,10 @@ public sealed class PostgresServer : IAsyncDisposable
     public static Task<PostgresServer> SharedAsync() => Started.Value;
 
     /// <param name="isDurable">Whether it calls fsync: for tests that kill it, or measure it.</param>
-    public static async Task<PostgresServer> StartAsync(bool isDurable = false)
+    /// <param name="place">Where it listens; null: on loopback.</param>
+    public static async Task<PostgresServer> StartAsync(bool isDurable = false, PostgresPlace? place = null)
     {
+        place ??= new PostgresPlace(null, "127.0.0.1");
         Need.Root();
         var programs = Directory.Exists("/usr/lib/postgresql")
             ? Directory.EnumerateDirectories("/usr/lib/postgresql").Select(d => Path.Combine(d, "bin"))
@@ -50,7 +53,7 @@ public sealed class PostgresServer : IAsyncDisposable
         if (programs is null)
             Need.Missing("it needs PostgreSQL (./dev setup installs it)");
         var directory = Directory.CreateTempSubdirectory("ravel-postgres-").FullName;
-        var server = new PostgresServer(directory, programs!, FreePort());
+        var server = new PostgresServer(directory, programs!, place.NetworkNamespace is null ? FreePort() : 5432, place);
         try
         {
             File.SetUnixFileMode(directory, (UnixFileMode)0b111_101_101);
@@ -71,13 +74,14 @@ public sealed class PostgresServer : IAsyncDisposable
                     $"""
 
                      port = {server.Port}
-                     listen_addresses = '127.0.0.1'
-                     unix_socket_directories = ''
+                     listen_addresses = '{place.Address}'
+                     unix_socket_directories = '{data}'
                      max_connections = 300
                      fsync = {(isDurable ? "on" : "off")}
                      log_min_messages = panic
 
                      """));
+            await File.AppendAllTextAsync(Path.Combine(data, "pg_hba.conf"), "host all all samenet scram-sha-256\n");
             await server.StartAgainAsync();
             return server;
         }
@@ -97,12 +101,12 @@ public sealed class PostgresServer : IAsyncDisposable
             ArgumentList =
             {
                 "-c", "directory=$1; shift; \"$@\" </dev/null & read -r order; kill -QUIT $! 2>/dev/null; wait $!; [ \"$order\" = keep ] || rm -rf \"$directory\"",
-                "sh", _directory, "setpriv",
+                "sh", _directory,
             },
             RedirectStandardInput = true,
             UseShellExecute = false,
         };
-        foreach (var word in (string[])[.. AsAccount, Path.Combine(_programs, "postgres"), "-D", Path.Combine(_directory, "data")])
+        foreach (var word in (string[])[.. _place.Enter, "setpriv", .. AsAccount, Path.Combine(_programs, "postgres"), "-D", Path.Combine(_directory, "data")])
             start.ArgumentList.Add(word);
 #pragma warning disable RS0030 // A test's own background process, ended by Dispose.
         _process = Process.Start(start)!;
@@ -127,18 +131,22 @@ public sealed class PostgresServer : IAsyncDisposable
     public Task KillAsync() => EndAsync(keepsData: true);
 
     /// <summary>A new and empty database.</summary>
-    public async Task<DatabaseAddress> CreateDatabaseAsync()
+    public async Task<DatabaseAddress> CreateDatabaseAsync() =>
+        DatabaseAddress.TryParse(await CreateUrlAsync(), out var address, out var error) ? address : throw new InvalidOperationException(error);
+
+    /// <summary>The same, as <c>--database</c> takes it.</summary>
+    public async Task<string> CreateUrlAsync()
     {
         var name = $"test{Interlocked.Increment(ref _databases)}";
         await using var connection = new NpgsqlConnection(Connection("postgres"));
         await connection.OpenAsync();
         await using var command = new NpgsqlCommand($"CREATE DATABASE {name}", connection);
         await command.ExecuteNonQueryAsync();
-        return DatabaseAddress.TryParse(Url(name), out var address, out var error) ? address : throw new InvalidOperationException(error);
+        return Url(name);
     }
 
     /// <summary>As <c>--database</c> takes it.</summary>
-    public string Url(string database) => $"postgres://{Role}:{Role}@127.0.0.1:{Port}/{database}";
+    public string Url(string database) => $"postgres://{Role}:{Role}@{_place.Address}:{Port}/{database}";
 
     public async ValueTask DisposeAsync()
     {
@@ -147,7 +155,8 @@ public sealed class PostgresServer : IAsyncDisposable
             Directory.Delete(_directory, recursive: true);
     }
 
-    private string Connection(string database) => $"Host=127.0.0.1;Port={Port};Username={Role};Password={Role};Database={database}";
+    /// <summary>Of this process, wherever it listens.</summary>
+    private string Connection(string database) => $"Host={Path.Combine(_directory, "data")};Port={Port};Username={Role};Password={Role};Database={database}";
 
     private async Task EndAsync(bool keepsData)
     {
@@ -190,4 +199,12 @@ public sealed class PostgresServer : IAsyncDisposable
         probe.Start();
         return ((IPEndPoint)probe.LocalEndpoint).Port;
     }
+}
+
+/// <summary>Where a PostgreSQL listens.</summary>
+/// <param name="NetworkNamespace">As ip-netns(8) names it; null: that of this process.</param>
+/// <param name="Address">Of that namespace.</param>
+public sealed record PostgresPlace(string? NetworkNamespace, string Address)
+{
+    internal string[] Enter => NetworkNamespace is null ? [] : ["nsenter", $"--net=/run/netns/{NetworkNamespace}"];
 }

@@ -22,9 +22,11 @@ public sealed partial class RegistryFixture : IAsyncDisposable
     private readonly string _directory;
     private readonly string? _credentials;
     private readonly string? _networkNamespace;
+    private readonly string _address;
 
-    private RegistryFixture(Process process, string directory, int port, string? credentials, string? networkNamespace)
+    private RegistryFixture(Process process, string directory, int port, string? credentials, string? networkNamespace, string address)
     {
+        _address = address;
         _networkNamespace = networkNamespace;
         _process = process;
         _directory = directory;
@@ -35,21 +37,22 @@ public sealed partial class RegistryFixture : IAsyncDisposable
     public int Port { get; }
 
     /// <summary>As it stands at the head of an image reference: <c>127.0.0.1:PORT</c>.</summary>
-    public string Host => $"127.0.0.1:{Port}";
+    public string Host => $"{_address}:{Port}";
 
     /// <param name="password">Asks for Basic credentials, <see cref="UserName"/> and <see cref="Password"/>.</param>
     /// <param name="networkNamespace">Listens on the loopback of this network namespace (ip-netns(8)) instead of the host's.</param>
     /// <param name="certificate">For TLS; without it is plain HTTP.</param>
     /// <param name="tokens">Asks for tokens of this server.</param>
+    /// <param name="address">Of that namespace, to listen on.</param>
     public static async Task<RegistryFixture> StartAsync(
         bool password = false, string? networkNamespace = null, X509Certificate2? certificate = null, TokenServer? tokens = null,
-        CancellationToken cancellationToken = default)
+        string address = "127.0.0.1", CancellationToken cancellationToken = default)
     {
         var directory = Directory.CreateTempSubdirectory("ravel-registry-").FullName;
         try
         {
             var configuration = Path.Combine(directory, "config.yml");
-            await File.WriteAllTextAsync(configuration, Configuration(directory, password, certificate is not null, tokens), cancellationToken);
+            await File.WriteAllTextAsync(configuration, Configuration(directory, address, password, certificate is not null, tokens), cancellationToken);
             if (certificate is not null)
             {
                 await File.WriteAllTextAsync(Path.Combine(directory, "tls.crt"), certificate.ExportCertificatePem(), cancellationToken);
@@ -101,7 +104,7 @@ public sealed partial class RegistryFixture : IAsyncDisposable
             process.BeginErrorReadLine();
             var port = await listening.Task.WaitAsync(TimeSpan.FromSeconds(30), cancellationToken);
             var credentials = password ? $"{UserName}:{Password}" : tokens is not null ? $"{TokenServer.UserName}:{TokenServer.Password}" : null;
-            return new RegistryFixture(process, directory, port, credentials, networkNamespace);
+            return new RegistryFixture(process, directory, port, credentials, networkNamespace, address);
         }
         catch
         {
@@ -150,7 +153,7 @@ public sealed partial class RegistryFixture : IAsyncDisposable
     private static string[] Inside(string? networkNamespace, params string[] command) =>
         networkNamespace is null ? command : ["nsenter", $"--net=/run/netns/{networkNamespace}", .. command];
 
-    private static string Configuration(string directory, bool password, bool tls, TokenServer? tokens) =>
+    private static string Configuration(string directory, string address, bool password, bool tls, TokenServer? tokens) =>
         $"""
         version: 0.1
         log:
@@ -163,7 +166,7 @@ public sealed partial class RegistryFixture : IAsyncDisposable
           delete:
             enabled: true
         http:
-          addr: 127.0.0.1:0
+          addr: {address}:0
           secret: one-process-needs-no-real-secret
         {(tls ? $"  tls:\n    certificate: {directory}/tls.crt\n    key: {directory}/tls.key" : "")}
         {(tokens is null ? "" : $"auth:\n  token:\n    realm: {tokens.Realm}\n    service: {TokenServer.Service}\n    issuer: {TokenServer.Issuer}\n    rootcertbundle: {directory}/tokens.pem")}
@@ -171,6 +174,6 @@ public sealed partial class RegistryFixture : IAsyncDisposable
 
         """;
 
-    [GeneratedRegex(@"listening on 127\.0\.0\.1:(\d+)")]
+    [GeneratedRegex(@"listening on [0-9.]+:(\d+)")]
     private static partial Regex Listening();
 }
