@@ -21,14 +21,17 @@ internal sealed class QemuVm : IVmm
     private readonly TaskCompletionSource<string> _guestEnded = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly CancellationTokenSource _disposed = new();
     private readonly SemaphoreSlim _consoleTurn = new(1);
+    private readonly QemuStall _stall;
     private QmpClient? _monitor;
     private Task _watching = Task.CompletedTask;
+    private Task _retrying = Task.CompletedTask;
 
     private QemuVm(VmmRecord record, VmmProcess process, TimeProvider time)
     {
         Record = record;
         _process = process;
         _time = time;
+        _stall = new QemuStall(this, time);
     }
 
     public VmmRecord Record { get; }
@@ -44,6 +47,7 @@ internal sealed class QemuVm : IVmm
         vm._monitor = await QmpClient.ConnectAsync(
             Path.Combine(record.RunDirectory, QemuDriver.MonitorSocket), time, vm.OnEvent, cancellationToken).ConfigureAwait(false);
         vm._watching = vm.WatchAsync();
+        vm._retrying = vm._stall.RunAsync(process.Exited, vm._disposed.Token);
         return vm;
     }
 
@@ -65,6 +69,8 @@ internal sealed class QemuVm : IVmm
         var status = await GetStatusAsync(cancellationToken).ConfigureAwait(false);
         if (status is "shutdown" or "guest-panicked")
             _guestEnded.TrySetResult(status);
+        else if (status == QemuStall.Status)
+            _stall.OnStop();
         return status is not ("prelaunch" or "inmigrate");
     }
 
@@ -82,9 +88,9 @@ internal sealed class QemuVm : IVmm
         }
     }
 
-    public Task PauseAsync(CancellationToken cancellationToken) => ExecuteAsync("stop", cancellationToken);
+    public Task PauseAsync(CancellationToken cancellationToken) => _stall.PauseAsync(() => ExecuteAsync("stop", cancellationToken), cancellationToken);
 
-    public Task ResumeAsync(CancellationToken cancellationToken) => ExecuteAsync("cont", cancellationToken);
+    public Task ResumeAsync(CancellationToken cancellationToken) => _stall.ResumeAsync(() => ExecuteAsync("cont", cancellationToken), cancellationToken);
 
     public async Task<VmSnapshot> SnapshotAsync(string directory, CancellationToken cancellationToken)
     {
@@ -211,6 +217,8 @@ internal sealed class QemuVm : IVmm
         if (_monitor is not null)
             await _monitor.DisposeAsync().ConfigureAwait(false);
         await _watching.ConfigureAwait(false);
+        await _retrying.ConfigureAwait(false);
+        _stall.Dispose();
         _process.Dispose();
     }
 
@@ -218,6 +226,9 @@ internal sealed class QemuVm : IVmm
     {
         switch (name)
         {
+            case "STOP":
+                _stall.OnStop();
+                break;
             case "GUEST_PANICKED":
                 _guestEnded.TrySetResult("guest-panicked");
                 break;
