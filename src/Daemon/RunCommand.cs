@@ -33,6 +33,7 @@ internal static class RunCommand
         if (!Environment.IsPrivilegedProcess)
             return Refuse("raveld run: making networks and control groups takes root; run it with sudo", 1);
         NativeHeap.LimitArenas(2);
+        DiagnosticSockets.Remove(Environment.GetEnvironmentVariable, Path.GetTempPath(), Environment.ProcessId);
         using var stop = new StopSignals();
         try
         {

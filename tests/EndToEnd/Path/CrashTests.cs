@@ -46,6 +46,22 @@ public sealed class CrashTests(OneHost one)
     }
 
     [Fact]
+    public async Task A_killed_daemon_leaves_nothing_in_the_temporary_directory()
+    {
+        var data = _host.AddDataDirectory("bare");
+        // Not by `ravel up`: as a unit starts it, with nothing in its environment.
+        await using (_host.Start(
+            "env", ["-u", "DOTNET_EnableDiagnostics", System.IO.Path.Combine(RavelHost.Binaries, "raveld"), "run", "--data", data, "--listen", "127.0.0.1:0"]))
+        {
+            while ((await _host.RavelAsync(["info"], data)).ExitCode != 0)
+                await Task.Delay(100, TestContext.Current.CancellationToken);
+        }
+
+        var pid = _host.Client(data).Pid;
+        Assert.Empty(Directory.EnumerateFileSystemEntries(System.IO.Path.GetTempPath(), $"*-{pid}-*"));
+    }
+
+    [Fact]
     public async Task An_established_connection_goes_on_through_a_killed_daemon_and_its_return()
     {
         const string Count = "i=0; while :; do i=$((i+1)); echo $i; usleep 20000; done";
