@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Ravel.Cli.Errors;
 using Ravel.Cli.Machines;
+using Ravel.Cli.Output;
 using Ravel.Cli.Parsing;
 
 namespace Ravel.Cli.Files;
@@ -33,9 +34,13 @@ internal static class CopyCommand
                 {
                     case (null, { } name):
                         await CopyInAsync(session, from.Path, name, to.Path, session.Get(archive), session.Get(follow));
+                        Say(session, new CopiedFiles(name, from.Path, to.Path, []));
                         return 0;
                     case ({ } name, null):
-                        await CopyOutAsync(session, name, from.Path, to.Path);
+                        var skipped = await CopyOutAsync(session, name, from.Path, to.Path);
+                        // Standard output is the archive's.
+                        if (to.Path != Stdio)
+                            Say(session, new CopiedFiles(name, from.Path, to.Path, skipped));
                         return 0;
                     case (null, null):
                         throw CliException.Usage("cp", "neither side is a machine", "write MACHINE:PATH for one of them");
@@ -75,7 +80,15 @@ internal static class CopyCommand
             machine, target, source.Top, (to, cancellation) => source.WriteAsync(to, keepOwners, cancellation), session.Cancelled);
     }
 
-    private static async Task CopyOutAsync(Session session, string name, string path, string target)
+    /// <summary>As cp, it has nothing to say but to whoever asks.</summary>
+    private static void Say(Session session, CopiedFiles copied)
+    {
+        if (session.Json)
+            JsonOutput.Document(session.Terminal, copied);
+    }
+
+    /// <summary>Returns what was not made here, and why.</summary>
+    private static async Task<IReadOnlyList<string>> CopyOutAsync(Session session, string name, string path, string target)
     {
         var machine = await session.ResolveAsync(name);
         await using var content = await session.Api.ReadArchiveAsync(machine, path, session.Cancelled);
@@ -84,11 +97,12 @@ internal static class CopyCommand
             if (session.Terminal.IsTerminal)
                 throw CliException.Usage("cp", "an archive is nothing for a terminal", "redirect standard output");
             await content.CopyToAsync(session.Terminal.Stream, 128 * 1024, session.Cancelled);
-            return;
+            return [];
         }
         var skipped = await new LocalTarget(target, path).UnpackAsync(content, session.Cancelled);
         foreach (var what in skipped)
-            session.Terminal.Error.WriteLine($"ravel: {machine.Name}: {Output.SafeText.Of(what)}");
+            session.Terminal.Error.WriteLine($"ravel: {machine.Name}: {SafeText.Of(what)}");
+        return skipped;
     }
 
     /// <summary>One side of a copy. A path that begins with <c>/</c> or <c>.</c> is here, whatever colons it has.</summary>

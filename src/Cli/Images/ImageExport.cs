@@ -72,6 +72,8 @@ internal static class ImageExport
             {
                 File.Move(partial, output, overwrite: true);
             }
+            if (session.Json)
+                JsonOutput.Document(session.Terminal, new ExportedImage(image, format, output));
             return 0;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)

@@ -83,7 +83,7 @@ internal sealed class AttachedRun
             JsonOutput.Line(_session.Terminal, new RanMachine(ended.Id.Value, ended.Name, ended.State, ended.Exit, ended.Problem));
         foreach (var line in _notes)
         {
-            if (IsWorthShowing(line, ended.Problem))
+            if (IsWorthShowing(line, ended))
                 _printer.Print(line);
         }
         if (ended.Problem is { } problem)
@@ -128,12 +128,12 @@ internal sealed class AttachedRun
 
     /// <summary>
     /// The end says again what a note has said. What the guest's kernel and init said on their way down is noise while the reason
-    /// is known, and can be read later with <c>ravel logs</c>, unless it goes with the machine.
+    /// is known (a command that cannot be run has an exit code), and can be read later with <c>ravel logs</c>, unless it goes with the machine.
     /// </summary>
-    private bool IsWorthShowing(LogLine note, MachineProblem? problem) =>
+    private bool IsWorthShowing(LogLine note, Machine ended) =>
         note.Message?.StartsWith("console:", StringComparison.Ordinal) == true
-            ? problem is not null && _machine.Config.AutoDestroy
-            : note.Message?.TrimEnd('\n') != problem?.Message;
+            ? ended is { Problem: not null, Exit: null } && _machine.Config.AutoDestroy
+            : note.Message?.TrimEnd('\n') != ended.Problem?.Message;
 
     private void Keep(LogLine note)
     {

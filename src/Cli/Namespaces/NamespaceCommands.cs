@@ -25,7 +25,9 @@ internal static class NamespaceCommands
         group.Subcommands.Add(Create("rm", "Remove an empty namespace and its tokens", async (session, name) =>
         {
             await session.Api.DeleteNamespaceAsync(name, session.Cancelled);
-            if (!session.Json)
+            if (session.Json)
+                JsonOutput.Document(session.Terminal, new RemovedNamespace(name));
+            else
                 session.Terminal.Out.WriteLine(name);
         }));
         return group;

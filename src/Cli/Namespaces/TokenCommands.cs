@@ -71,7 +71,9 @@ internal static class TokenCommands
             Run = async session =>
             {
                 await session.Api.DeleteTokenAsync(session.Get(id), session.Cancelled);
-                if (!session.Json)
+                if (session.Json)
+                    JsonOutput.Document(session.Terminal, new RemovedToken(session.Get(id)));
+                else
                     session.Terminal.Out.WriteLine(session.Get(id));
                 return 0;
             },

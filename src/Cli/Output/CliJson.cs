@@ -20,7 +20,23 @@ namespace Ravel.Cli.Output;
 [JsonSerializable(typeof(DaemonStatus))]
 [JsonSerializable(typeof(IReadOnlyList<MachineOutcome>))]
 [JsonSerializable(typeof(RanMachine))]
+[JsonSerializable(typeof(RemovedNamespace))]
+[JsonSerializable(typeof(RemovedToken))]
+[JsonSerializable(typeof(CopiedFiles))]
+[JsonSerializable(typeof(ExportedImage))]
 internal sealed partial class CliJson : JsonSerializerContext;
+
+/// <summary>Of <c>namespace rm --json</c>.</summary>
+internal sealed record RemovedNamespace(string Name);
+
+/// <summary>Of <c>token rm --json</c>.</summary>
+internal sealed record RemovedToken(string Id);
+
+/// <summary>Of <c>cp --json</c>. <paramref name="Skipped"/>: what the archive had and was not made here, and why.</summary>
+internal sealed record CopiedFiles(string Machine, string Source, string Destination, IReadOnlyList<string> Skipped);
+
+/// <summary>Of <c>image export --json</c>.</summary>
+internal sealed record ExportedImage(string Image, string Format, string Output);
 
 /// <summary>Prints JSON for <c>--json</c>: one indented document, or one line each for streams.</summary>
 internal static class JsonOutput
