@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging;
+using Ravel.Agent.Guests;
 using Ravel.Agent.Limits;
 using Ravel.Agent.Logs;
 using Ravel.Agent.Networking;
@@ -8,6 +9,7 @@ using Ravel.Contracts.Node;
 using Ravel.Durable.Workflows;
 using Ravel.Images;
 using Ravel.Vmm;
+using Ravel.Vmm.Kernels;
 
 namespace Ravel.Agent.Instances;
 
@@ -138,6 +140,8 @@ internal sealed class StartWorkflow
         var saved = context.Facts.Memory is null ? null : context.Facts.Kernel;
         using var prepared = await _services.Options.Kernels.PrepareAsync(saved?.Digest ?? context.Spec.Kernel, cancellationToken);
         var kernel = saved is not null && File.Exists(saved.InitramfsPath) ? saved : BootedKernel.Of(prepared);
+        if (context.Facts.Memory is null)
+            CheckMemory(prepared, context.Spec);
         // A launch that was begun before a crash may have left a VMM nobody knows of.
         if (Directory.Exists(runDirectory))
             await _services.Driver.PurgeAsync(id, runDirectory, cancellationToken);
@@ -178,6 +182,18 @@ internal sealed class StartWorkflow
                 IsRestored = context.Facts.Memory is not null,
             },
         };
+    }
+
+    /// <summary>A guest with too little would end without a word of why.</summary>
+    private static void CheckMemory(PreparedKernel kernel, MachineSpec spec)
+    {
+        var minimum = kernel.Memory?.MinimumMib((int)spec.Cpus) ?? 0;
+        if ((int)spec.MemoryMib < minimum)
+        {
+            throw new InstanceException(
+                ProblemCodes.InvalidRequest,
+                $"{spec.MemoryMib} MiB of memory are too little for its kernel, which needs {minimum}; give it --memory {minimum}m, or a smaller kernel (ravel kernel build)");
+        }
     }
 
     private static Task NothingToUndo(StartContext context) => Task.CompletedTask;

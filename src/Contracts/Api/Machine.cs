@@ -151,7 +151,7 @@ public sealed record GuestSize
     /// <summary>Virtual CPUs, 1–32.</summary>
     public int? Cpus { get; init; }
 
-    /// <summary>MiB, 64–1048576.</summary>
+    /// <summary>MiB, 64–1048576. A start is refused with less than its kernel needs to boot: some 80 for the stock kernel.</summary>
     public int? MemoryMb { get; init; }
     public string? CpuKind { get; init; }
 

@@ -176,7 +176,8 @@ public sealed class GuestKernels : IGuestKernels, IDisposable
         var lease = Lease(found);
         try
         {
-            return new PreparedKernel(found, new BootSource(guest.Path, await _initramfs.GetAsync(found, guest, cancellationToken)), lease);
+            var boot = new BootSource(guest.Path, await _initramfs.GetAsync(found, guest, cancellationToken));
+            return new PreparedKernel(found, boot, lease) { Memory = BootMemory.Of(boot) };
         }
         catch
         {

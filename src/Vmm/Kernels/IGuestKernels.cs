@@ -1,3 +1,5 @@
+using Ravel.Vmm.Boot;
+
 namespace Ravel.Vmm.Kernels;
 
 /// <summary>
@@ -100,6 +102,9 @@ public sealed class PreparedKernel(string digest, BootSource boot, IDisposable? 
     public string Digest { get; } = digest;
 
     public BootSource Boot { get; } = boot;
+
+    /// <summary>What a guest needs to boot it; null = that is not known.</summary>
+    public BootMemory? Memory { get; init; }
 
     public void Dispose() => lease?.Dispose();
 }

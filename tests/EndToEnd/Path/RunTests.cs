@@ -10,6 +10,18 @@ public sealed class RunTests(OneHost one)
     private readonly RavelHost _host = one.Host;
 
     [Fact]
+    public async Task Less_memory_than_the_kernel_boots_in_is_refused_with_what_it_needs()
+    {
+        if (Environment.GetEnvironmentVariable("RAVEL_KERNEL") == "small")
+            Assert.Skip("the small kernel boots in the least that can be asked for");
+
+        var result = await _host.RavelAsync("run", "--rm", "--memory", "64m", "--cpus", "4", one.Busybox, "true");
+
+        Assert.Equal(125, result.ExitCode);
+        Assert.Contains("give it --memory 88m, or a smaller kernel", Assert.Single(result.Error.Trim().Split('\n')), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Run_prints_what_the_workload_prints_and_exits_with_its_code()
     {
         var result = await _host.RavelAsync("run", "--rm", one.Busybox, "sh", "-c", "echo out; echo err >&2; exit 7");
