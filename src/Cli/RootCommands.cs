@@ -34,6 +34,8 @@ internal static class RootCommands
         [
             UpCommand.Create(),
             DownCommand.Create(),
+            RoleCommands.Server(),
+            RoleCommands.Agent(),
             DoctorCommand.Create(),
             InfoCommand.Create(),
             RunCommand.Create(),

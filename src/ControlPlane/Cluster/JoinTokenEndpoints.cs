@@ -39,7 +39,7 @@ internal static class JoinTokenEndpoints
             Token = token.Text,
             ExpiresAt = expires,
             Server = hub,
-            Command = $"raveld agent --join {hub} --token {token.Text}",
+            Command = $"ravel agent --join {hub} --token {token.Text}",
         });
     }
 }

@@ -167,5 +167,30 @@ public sealed class UpDownTests : IAsyncLifetime
         Assert.Equal((1, "fail"), (json.ExitCode, JsonDocument.Parse(json.Output).RootElement.GetProperty("checks")[0].GetProperty("status").GetString()));
     }
 
+    [Theory]
+    [InlineData("server", "server --data /d --database postgres://h/d --listen 10.0.0.1:1", "--listen", "10.0.0.1:1", "--data", "/d", "--database", "postgres://h/d")]
+    [InlineData("agent", "agent --token rvj_x --join https://a:1 --label a=b --label c=", "--join", "https://a:1", "--token", "rvj_x", "--label", "a=b", "--label", "c=")]
+    public async Task Server_and_agent_are_the_daemon_with_the_options_given(string role, string told, params string[] options)
+    {
+        Daemon("echo \"$*\"; echo complaint >&2; exit 7");
+
+        var result = await _api.RavelAsync([role, .. options]);
+
+        Assert.Equal((7, told + "\n", "complaint\n"), (result.ExitCode, result.Output, result.Error));
+    }
+
+    [Fact]
+    public async Task A_server_that_is_told_to_end_tells_the_daemon()
+    {
+        Daemon("trap 'echo leaving; exit 3' TERM; echo serving; while :; do sleep 0.05; done");
+        using var server = _api.StartRavel("server");
+        await server.UntilPrintedAsync("serving\n");
+
+        await server.SignalAsync("TERM");
+        var result = await server.WaitAsync();
+
+        Assert.Equal((3, "serving\nleaving\n"), (result.ExitCode, result.Output));
+    }
+
     private void Daemon(string script) => ProgramFile.Write(Path.Combine(_home, "raveld"), script.Replace("URL", _api.Url));
 }

@@ -194,7 +194,7 @@ public class JoinTests : IAsyncLifetime
     {
         var token = await _server.NewTokenAsync(Secret, seconds: 60);
 
-        Assert.Equal($"raveld agent --join {_server.Hub.GetLeftPart(UriPartial.Authority)} --token {token.Token}", token.Command);
+        Assert.Equal($"ravel agent --join {_server.Hub.GetLeftPart(UriPartial.Authority)} --token {token.Token}", token.Command);
         Assert.InRange(token.ExpiresAt - TimeProvider.System.GetUtcNow(), TimeSpan.Zero, TimeSpan.FromSeconds(60));
     }
 
