@@ -26,6 +26,7 @@ BenchCommand[] tools =
 [
     LeaksTool.Command,
     RegistryTool.Command,
+    ClusterTool.Command,
     OwnBuild.Command,
     ServerUnderTest.Tool,
 ];

@@ -67,6 +67,24 @@ public sealed class TwoServersTests(TwoServersTests.Bed two) : IClassFixture<Two
     }
 
     [Fact]
+    public async Task A_host_that_is_far_away_is_there_all_the_same()
+    {
+        var host = _bed.Hosts[1];
+        var delay = TimeSpan.FromMilliseconds(300);
+        await host.DelayAsync(delay);
+        var began = TimeProvider.System.GetTimestamp();
+
+        var id = (await First.RavelOkAsync("run", "-d", "--constraint", $"host={host.Name}", _bed.Busybox, "sh", "-c", "sleep infinity")).Trim();
+        Assert.Equal("here\n", await Second.RavelOkAsync("exec", id, "print", "here"));
+
+        // There and back again, to reserve and to execute.
+        Assert.True(TimeProvider.System.GetElapsedTime(began) > 4 * delay);
+        Assert.All(await StatesAsync(host), state => Assert.Equal(NodeStates.Ready, state));
+        await Second.RavelOkAsync("rm", "--force", id);
+        await host.DelayAsync(TimeSpan.Zero);
+    }
+
+    [Fact]
     public async Task Agents_of_a_server_that_is_killed_go_on_with_another_and_find_it_again_when_it_is_alone()
     {
         await Until.TrueAsync(() => _bed.Hosts.All(host => Servers(host).Count == 2));

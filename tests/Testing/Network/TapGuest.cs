@@ -11,10 +11,8 @@ namespace Ravel.Testing.Network;
 /// A guest without a VM: a network namespace with an eth0 of its own whose frames are carried to and from the host's tap, as a
 /// VMM does. Frames can also be forged.
 /// </summary>
-public sealed partial class TapGuest : IDisposable
+public sealed class TapGuest : IDisposable
 {
-    private const short ReadyToRead = 1;
-
     private readonly SafeFileHandle _hostTap;
     private readonly SafeFileHandle _guestTap;
     private readonly Thread _toGuest;
@@ -64,13 +62,10 @@ public sealed partial class TapGuest : IDisposable
     }
 
     /// <summary>Puts a frame on the tap as a guest's driver would, whatever is in it.</summary>
-    public unsafe void Send(ReadOnlySpan<byte> frame)
+    public void Send(ReadOnlySpan<byte> frame)
     {
-        fixed (byte* bytes = frame)
-        {
-            if (Write(_hostTap, bytes, frame.Length) != frame.Length)
-                throw new IOException($"{Network.Tap} took no frame: error {Marshal.GetLastPInvokeError()}");
-        }
+        if (!TapFrames.Write(_hostTap, frame))
+            throw new IOException($"{Network.Tap} took no frame: error {Marshal.GetLastPInvokeError()}");
     }
 
     public byte[] Mac => PhysicalAddress.Parse(Network.Mac).GetAddressBytes();
@@ -86,40 +81,18 @@ public sealed partial class TapGuest : IDisposable
         _seen.Dispose();
     }
 
-    private unsafe void Carry(SafeFileHandle from, SafeFileHandle to, BlockingCollection<byte[]>? seen)
+    private void Carry(SafeFileHandle from, SafeFileHandle to, BlockingCollection<byte[]>? seen)
     {
         var buffer = new byte[65536];
-        fixed (byte* bytes = buffer)
+        while (!_stopping)
         {
-            while (!_stopping)
-            {
-                // Woken up to see the end: a read of a tap cannot be interrupted.
-                var poll = new PollFd { Fd = (int)from.DangerousGetHandle(), Events = ReadyToRead };
-                if (Poll(&poll, 1, 50) <= 0)
-                    continue;
-                var length = Read(from, bytes, buffer.Length);
-                if (length <= 0)
-                    return; // the tap was removed under the guest
-                seen?.TryAdd(buffer[..(int)length]);
-                _ = Write(to, bytes, length); // a link that is down takes nothing
-            }
+            var length = TapFrames.Read(from, buffer, milliseconds: 50);
+            if (length < 0)
+                return; // the tap was removed under the guest
+            if (length == 0)
+                continue;
+            seen?.TryAdd(buffer[..length]);
+            _ = TapFrames.Write(to, buffer.AsSpan(0, length));
         }
-    }
-
-    [LibraryImport("libc", EntryPoint = "read", SetLastError = true)]
-    private static unsafe partial nint Read(SafeFileHandle file, byte* buffer, nint count);
-
-    [LibraryImport("libc", EntryPoint = "write", SetLastError = true)]
-    private static unsafe partial nint Write(SafeFileHandle file, byte* buffer, nint count);
-
-    [LibraryImport("libc", EntryPoint = "poll", SetLastError = true)]
-    private static unsafe partial int Poll(PollFd* descriptors, nuint count, int timeout);
-
-    [StructLayout(LayoutKind.Sequential)]
-    private struct PollFd
-    {
-        public int Fd;
-        public short Events;
-        public short Returned;
     }
 }

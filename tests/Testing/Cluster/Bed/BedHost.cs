@@ -73,6 +73,9 @@ public sealed class BedHost
 
     public Task MendAsync() => _network.PlugAsync(Name);
 
+    /// <summary>Every packet to and from it comes so much later; zero ends that. While all is slow nothing is lost.</summary>
+    public Task DelayAsync(TimeSpan delay) => _network.DelayAsync(Name, delay);
+
     /// <summary>Everything on the host stands still, as when it hangs; connections stay open and nobody answers.</summary>
     public Task FreezeAsync() => BedNetwork.SignalAllAsync(_place, "STOP");
 

@@ -19,6 +19,7 @@ internal sealed class BedNetwork : IAsyncDisposable
     private static int Next;
     private readonly string _prefix;
     private readonly List<string> _places = [];
+    private readonly Dictionary<string, SlowCable> _slow = [];
 
     private BedNetwork(string prefix) => _prefix = prefix;
 
@@ -73,8 +74,28 @@ internal sealed class BedNetwork : IAsyncDisposable
 
     public async Task PlugAsync(string name)
     {
-        await IpAsync("-n", Switch, "link", "set", name, "master", Bridge);
+        await IpAsync("-n", Switch, "link", "set", name, "master", _slow.ContainsKey(name) ? SlowBridge(name) : Bridge);
         await IpAsync("-n", Switch, "link", "set", name, "up");
+    }
+
+    /// <summary>Holds every packet to and from a place back for so long; zero: none any more.</summary>
+    public async Task DelayAsync(string name, TimeSpan delay)
+    {
+        if (_slow.Remove(name, out var before))
+        {
+            await PlugAsync(name);
+            before.Dispose();
+            await IpAsync("-n", Switch, "link", "del", SlowBridge(name));
+        }
+        if (delay <= TimeSpan.Zero)
+            return;
+        var cable = await SlowCable.CreateAsync(Switch, name + "n", name + "f", delay);
+        await IpAsync("-n", Switch, "link", "add", SlowBridge(name), "type", "bridge");
+        await IpAsync("-n", Switch, "link", "set", SlowBridge(name), "up");
+        await IpAsync("-n", Switch, "link", "set", name + "n", "master", SlowBridge(name), "up");
+        await IpAsync("-n", Switch, "link", "set", name + "f", "master", Bridge, "up");
+        _slow[name] = cable;
+        await PlugAsync(name);
     }
 
     /// <summary>Sends a signal to all that run in a place, its virtual machines too.</summary>
@@ -87,9 +108,13 @@ internal sealed class BedNetwork : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        foreach (var cable in _slow.Values)
+            cable.Dispose();
         foreach (var place in _places)
             await CommandRunner.RunAsync("ip", ["netns", "del", place]);
     }
+
+    private static string SlowBridge(string name) => name + "b";
 
     private async Task AddNamespaceAsync(string name)
     {

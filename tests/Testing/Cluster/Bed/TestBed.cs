@@ -11,7 +11,7 @@ namespace Ravel.Testing.Cluster.Bed;
 /// A cluster on one machine: a real PostgreSQL, servers and hosts, each the real raveld in a network namespace of its own with its own address and
 /// data directory, on a switch without a way out, and a registry with a busybox image. What can be done to it:
 /// <list type="bullet">
-/// <item>cut, mend, freeze, thaw, kill, stop, lose and return a host (<see cref="BedHost"/>);</item>
+/// <item>cut, mend, delay, freeze, thaw, kill, stop, lose and return a host (<see cref="BedHost"/>);</item>
 /// <item>kill, stop, cut, mend and start a server (<see cref="BedServer"/>);</item>
 /// <item>anything a user does, with any server (<see cref="BedServer.RavelAsync(string[])"/>).</item>
 /// </list>
@@ -59,8 +59,8 @@ public sealed class TestBed : IAsyncDisposable
             await network.DisposeAsync();
             throw;
         }
-        // Short: sockets of VMMs are not here, but a path of a data directory is in many messages.
-        var bed = new TestBed(Directory.CreateTempSubdirectory("ravel-bed-").FullName, network, postgres, registry);
+        var directory = options.Directory is { } path ? Directory.CreateDirectory(path) : Directory.CreateTempSubdirectory("ravel-bed-");
+        var bed = new TestBed(directory.FullName, network, postgres, registry);
         try
         {
             await bed.FillAsync(options);
@@ -146,6 +146,7 @@ public sealed class TestBed : IAsyncDisposable
             return;
         foreach (var host in _hosts)
         {
+            await host.DelayAsync(TimeSpan.Zero);
             await host.MendAsync();
             await host.ThawAsync();
             host.Return();

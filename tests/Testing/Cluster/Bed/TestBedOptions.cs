@@ -13,6 +13,9 @@ public sealed record TestBedOptions
     /// <summary>Whether the servers can be called from the network namespace that the bed is made in.</summary>
     public bool IsReachable { get; init; }
 
+    /// <summary>Where data directories are, gone at the end; null: below the directory of temporary files.</summary>
+    public string? Directory { get; init; }
+
     /// <summary>Further options of <c>raveld server</c>.</summary>
     public IReadOnlyList<string> ServerOptions { get; init; } = [];
 
