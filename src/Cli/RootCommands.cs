@@ -61,6 +61,7 @@ internal static class RootCommands
             ImageCommands.Create(),
             KernelCommands.Create(),
             NodeCommands.Create(),
+            AdminCommands.Create(),
             NamespaceCommands.Create(),
             TokenCommands.Create(),
             CompletionCommands.Script(),

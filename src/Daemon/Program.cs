@@ -9,6 +9,7 @@ return args switch
     ["server", .. var rest] => await ServerCommand.RunAsync(rest),
     ["agent", .. var rest] => await AgentCommand.RunAsync(rest),
     ["doctor", .. var rest] => await DoctorCommand.RunAsync(rest),
+    ["admin", .. var rest] => await Interruptible(token => AdminCommand.RunAsync(rest, Console.Error, token)),
     ["rootfs", "build", .. var rest] => await Interruptible(token => RootfsBuildCommand.RunAsync(rest, Console.Out, Console.Error, token)),
     ["version"] or ["--version"] => Print(DaemonVersion.Text),
     [] or ["help"] or ["--help"] or ["-h"] => Print(Usage.Text),

@@ -14,6 +14,9 @@ internal static class Usage
           raveld server [options]          serve the API of a cluster, and take nodes
           raveld agent [options]           run machines as a node of a cluster
           raveld rootfs build [options]    turn an image into a root file system, without daemon or root
+          raveld admin backup FILE                   copy the server's database, while it works
+          raveld admin restore [--replace] FILE      put a copy in its place; no server may run
+          raveld admin migrate-database --to ADDRESS [--from ADDRESS]   move it to another engine; no server may run
           raveld doctor [--json] [...]     what this host can do, and how to mend what it can't
           raveld version
 
@@ -47,7 +50,9 @@ internal static class Usage
           --advertise https://HOST:PORT  where servers reach that (default: this host's address towards the server)
           --region NAME, --zone NAME, --label NAME=VALUE (any number)
 
-        Each option of server and agent has a variable: RAVEL_HUB_LISTEN for --hub-listen. An option counts more than its variable.
+        Options of admin: --data and --database (of migrate-database --from), as above.
+
+        Each option of server, agent and admin has a variable: RAVEL_HUB_LISTEN for --hub-listen. An option counts more than its variable.
 
         ravel up and ravel down start and end it for you.
         """;

@@ -24,6 +24,9 @@ public sealed record DatabaseAddress
     /// <summary>For people and logs: without the password.</summary>
     public required string Shown { get; init; }
 
+    /// <summary>Where the SQLite file is; null for PostgreSQL.</summary>
+    public string? Directory => File is null ? null : Path.GetDirectoryName(File);
+
     /// <param name="path">The file; its directory must exist.</param>
     public static DatabaseAddress Sqlite(string path)
     {

@@ -69,6 +69,15 @@ internal abstract class ServerDbContext : DbContext
     /// </summary>
     public virtual Task HoldAppAsync(string appId, CancellationToken cancellationToken) => Task.CompletedTask;
 
+    /// <summary>Until this transaction ends nobody else writes to these tables; costs and does nothing where there is one writer at a time.</summary>
+    public virtual Task HoldTablesAsync(IReadOnlyList<string> tables, CancellationToken cancellationToken) => Task.CompletedTask;
+
+    /// <summary>The highest number that an event was ever given; readers remember numbers, so none is given twice.</summary>
+    public abstract Task<long> LastEventNumberAsync(CancellationToken cancellationToken);
+
+    /// <summary>Events get higher numbers from now on.</summary>
+    public abstract Task SetLastEventNumberAsync(long number, CancellationToken cancellationToken);
+
     public override Task<int> SaveChangesAsync(bool acceptAllChangesOnSuccess, CancellationToken cancellationToken = default)
     {
         foreach (var entry in ChangeTracker.Entries<MachineRow>())

@@ -100,7 +100,8 @@ internal sealed class PostgresChangeRelay : BackgroundService
                     _changes.Hear(id);
             }
         };
-        await using (var listen = new NpgsqlCommand($"LISTEN {Name}", connection))
+        // The connection that lives as long as this server says that it is there, too.
+        await using (var listen = new NpgsqlCommand($"SELECT pg_advisory_lock_shared({PostgresDatabase.ServerLock}); LISTEN {Name}", connection))
             await listen.ExecuteNonQueryAsync(cancellationToken);
         // What was said before this connection listened.
         _changes.HearAll();

@@ -16,6 +16,9 @@ internal sealed class PostgresDatabase : Database, IAsyncDisposable
     /// <summary>Any number that means this and nothing else in the database.</summary>
     private const long MigrationLock = 0x7261_7665_6C01;
 
+    /// <summary>Shared by servers for as long as they run; <see cref="HeldPostgres"/> takes it alone.</summary>
+    public const long ServerLock = 0x7261_7665_6C02;
+
     private readonly PooledDbContextFactory<PostgresServerDbContext> _contexts;
 
     public PostgresDatabase(string connection, ILoggerFactory loggers, DatabaseFaults? faults = null)
@@ -53,13 +56,18 @@ internal sealed class PostgresDatabase : Database, IAsyncDisposable
     {
         // Held by this connection, and so gone with this process.
         await using var holder = await Source.OpenConnectionAsync(cancellationToken);
-        await using (var hold = new NpgsqlCommand($"SELECT pg_advisory_lock({MigrationLock})", holder) { CommandTimeout = 0 })
+        // First what an administrator holds who restores this database or moves another into it.
+        var locks = $"SELECT pg_advisory_lock_shared({ServerLock}), pg_advisory_lock({MigrationLock})";
+        await using (var hold = new NpgsqlCommand(locks, holder) { CommandTimeout = 0 })
             await hold.ExecuteNonQueryAsync(cancellationToken);
         await using var context = await CreateAsync(cancellationToken);
         await context.Database.MigrateAsync(cancellationToken);
-        await using var release = new NpgsqlCommand($"SELECT pg_advisory_unlock({MigrationLock})", holder);
+        await using var release = new NpgsqlCommand($"SELECT pg_advisory_unlock({MigrationLock}), pg_advisory_unlock_shared({ServerLock})", holder);
         await release.ExecuteNonQueryAsync(cancellationToken);
     }
+
+    /// <summary>For who copies all of it.</summary>
+    public Task<ServerDbContext> OpenContextAsync(CancellationToken cancellationToken) => CreateAsync(cancellationToken);
 
     public ValueTask DisposeAsync() => Source.DisposeAsync();
 

@@ -20,6 +20,20 @@ internal sealed class PostgresServerDbContext(DbContextOptions<PostgresServerDbC
     public override IQueryable<MachineEventRow> SettledEvents => MachineEvents.FromSqlRaw(
         """SELECT * FROM machine_events WHERE "Transaction" < pg_snapshot_xmin(pg_current_snapshot())""");
 
+    public override Task HoldTablesAsync(IReadOnlyList<string> tables, CancellationToken cancellationToken) =>
+#pragma warning disable EF1002 // Names of the model.
+        Database.ExecuteSqlRawAsync($"LOCK TABLE {string.Join(", ", tables)} IN EXCLUSIVE MODE", cancellationToken);
+#pragma warning restore EF1002
+
+    public override Task<long> LastEventNumberAsync(CancellationToken cancellationToken) => Database
+        .SqlQuery<long>($"""SELECT coalesce(pg_sequence_last_value(pg_get_serial_sequence('machine_events', 'Sequence')::regclass), 0) AS "Value" """)
+        .SingleAsync(cancellationToken);
+
+    public override Task SetLastEventNumberAsync(long number, CancellationToken cancellationToken) =>
+        // A sequence begins at 1 and can't be set to less: "not called" is what it was before the first.
+        Database.ExecuteSqlAsync(
+            $"SELECT setval(pg_get_serial_sequence('machine_events', 'Sequence'), greatest({number}, 1), {number > 0})", cancellationToken);
+
     public override IQueryable<MachineRow> HoldMachines(string[] ids) =>
         Machines.FromSql($"""SELECT * FROM machines WHERE "Id" = ANY({ids}) ORDER BY "Id" FOR NO KEY UPDATE""");
 

@@ -1,3 +1,4 @@
+using System.Data;
 using System.Data.Common;
 using Microsoft.Data.Sqlite;
 using Microsoft.EntityFrameworkCore;
@@ -20,6 +21,9 @@ internal sealed class SqliteDatabase : Database, IDisposable
     private readonly PooledDbContextFactory<SqliteServerDbContext> _contexts;
     private readonly SemaphoreSlim _writer = new(1, 1);
 
+    /// <summary>Open from the start to the end: what <see cref="HeldSqlite"/> knows a server by.</summary>
+    private readonly SqliteConnection _presence;
+
     public SqliteDatabase(string path, ILoggerFactory loggers, DatabaseFaults? faults = null)
         : base(faults)
     {
@@ -30,6 +34,7 @@ internal sealed class SqliteDatabase : Database, IDisposable
             // Seconds; only another process (a backup) can make us wait.
             DefaultTimeout = 15,
         };
+        _presence = new SqliteConnection(new SqliteConnectionStringBuilder(connection.ConnectionString) { Pooling = false }.ConnectionString);
         var options = new DbContextOptionsBuilder<SqliteServerDbContext>()
             .UseSqlite(connection.ConnectionString)
             .UseLoggerFactory(loggers)
@@ -51,6 +56,13 @@ internal sealed class SqliteDatabase : Database, IDisposable
         // one server to a file (the host slot sees to it), so whatever is there is a dead one's.
         await context.Database.ExecuteSqlRawAsync("""DROP TABLE IF EXISTS "__EFMigrationsLock" """, cancellationToken);
         await context.Database.MigrateAsync(cancellationToken);
+        if (_presence.State == ConnectionState.Open)
+            return;
+        await _presence.OpenAsync(cancellationToken);
+        await using var look = _presence.CreateCommand();
+        // Opening alone does not touch the file.
+        look.CommandText = "SELECT count(*) FROM sqlite_master";
+        await look.ExecuteScalarAsync(cancellationToken);
     }
 
     protected override bool IsFull(Exception exception) =>
@@ -65,7 +77,11 @@ internal sealed class SqliteDatabase : Database, IDisposable
         return new Turn(_writer);
     }
 
-    public void Dispose() => _writer.Dispose();
+    public void Dispose()
+    {
+        _presence.Dispose();
+        _writer.Dispose();
+    }
 
     private sealed class Turn(SemaphoreSlim writer) : IDisposable
     {
