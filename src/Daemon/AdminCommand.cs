@@ -10,13 +10,15 @@ internal static class AdminCommand
 {
     public static async Task<int> RunAsync(string[] args, TextWriter error, CancellationToken cancellationToken)
     {
+        if (!SettingSources.TryLoad(args, out var sources, out var told, out var problem))
+            return Refuse(error, problem, Usage.ExitCode);
         try
         {
-            return args switch
+            return told switch
             {
-                ["backup", .. var rest] => await BackUpAsync(rest, error, cancellationToken),
-                ["restore", .. var rest] => await RestoreAsync(rest, error, cancellationToken),
-                ["migrate-database", .. var rest] => await MoveAsync(rest, error, cancellationToken),
+                ["backup", .. var rest] => await BackUpAsync(rest, sources, error, cancellationToken),
+                ["restore", .. var rest] => await RestoreAsync(rest, sources, error, cancellationToken),
+                ["migrate-database", .. var rest] => await MoveAsync(rest, sources, error, cancellationToken),
                 _ => Refuse(error, "raveld admin: say backup, restore or migrate-database; see raveld --help", Usage.ExitCode),
             };
         }
@@ -30,9 +32,9 @@ internal static class AdminCommand
         }
     }
 
-    private static async Task<int> BackUpAsync(string[] args, TextWriter error, CancellationToken cancellationToken)
+    private static async Task<int> BackUpAsync(string[] args, SettingSources sources, TextWriter error, CancellationToken cancellationToken)
     {
-        if (!TryRead("backup", args, "--database", out var line, out var file, out var problem) || !TryDatabase(line, "--database", out var database, out problem))
+        if (!TryRead("backup", args, sources, "--database", out var line, out var file, out var problem) || !TryDatabase(line, "--database", out var database, out problem))
             return Refuse(error, problem, Usage.ExitCode);
         if (file is null)
             return Refuse(error, "raveld admin backup: say which FILE to write", Usage.ExitCode);
@@ -54,10 +56,10 @@ internal static class AdminCommand
         return 0;
     }
 
-    private static async Task<int> RestoreAsync(string[] args, TextWriter error, CancellationToken cancellationToken)
+    private static async Task<int> RestoreAsync(string[] args, SettingSources sources, TextWriter error, CancellationToken cancellationToken)
     {
         var replaces = args.Contains("--replace");
-        if (!TryRead("restore", [.. args.Where(arg => arg != "--replace")], "--database", out var line, out var file, out var problem)
+        if (!TryRead("restore", [.. args.Where(arg => arg != "--replace")], sources, "--database", out var line, out var file, out var problem)
             || !TryDatabase(line, "--database", out var database, out problem))
             return Refuse(error, problem, Usage.ExitCode);
         if (file is null)
@@ -68,9 +70,9 @@ internal static class AdminCommand
         return 0;
     }
 
-    private static async Task<int> MoveAsync(string[] args, TextWriter error, CancellationToken cancellationToken)
+    private static async Task<int> MoveAsync(string[] args, SettingSources sources, TextWriter error, CancellationToken cancellationToken)
     {
-        if (!TryRead("migrate-database", args, "--from", out var line, out var file, out var problem)
+        if (!TryRead("migrate-database", args, sources, "--from", out var line, out var file, out var problem)
             || !TryDatabase(line, "--from", out var from, out problem))
             return Refuse(error, problem, Usage.ExitCode);
         if (file is not null || line.Value("--to") is not { } text)
@@ -85,20 +87,20 @@ internal static class AdminCommand
 
     /// <summary>Options, and one word that is none.</summary>
     private static bool TryRead(
-        string command, string[] args, string database, [NotNullWhen(true)] out CommandLine? line, out string? file, [NotNullWhen(false)] out string? error)
+        string command, string[] args, SettingSources sources, string database, [NotNullWhen(true)] out CommandLine? line, out string? file, [NotNullWhen(false)] out string? error)
     {
         // The last word, where it is not the value of an option.
         var isValue = args is [.., var before, _] && before.StartsWith("--", StringComparison.Ordinal) && !before.Contains('=');
         file = args is [.., var last] && !last.StartsWith('-') && !isValue ? last : null;
         return CommandLine.TryRead(
-            $"raveld admin {command}", file is null ? args : args[..^1], ["--data", database, .. command == "migrate-database" ? ["--to"] : Array.Empty<string>()],
-            Environment.GetEnvironmentVariable, out line, out error);
+            $"admin {command}", file is null ? args : args[..^1], ["--data", database, .. command == "migrate-database" ? ["--to"] : Array.Empty<string>()],
+            sources, out line, out error, section: "server");
     }
 
     /// <summary>That of the data directory, unless another is named.</summary>
     private static bool TryDatabase(CommandLine line, string option, [NotNullWhen(true)] out DatabaseAddress? database, [NotNullWhen(false)] out string? error)
     {
-        (database, error) = (DatabaseAddress.Sqlite(Path.Combine(Path.GetFullPath(line.Value("--data") ?? "/var/lib/ravel"), "server.db")), null);
+        (database, error) = (DatabaseAddress.Sqlite(Path.Combine(Path.GetFullPath(line.Value("--data") ?? RunOptions.DefaultData), "server.db")), null);
         if (line.Value(option) is not { } text || DatabaseAddress.TryParse(text, out database, out error))
             return true;
         error = $"raveld admin: {option}: {error}";

@@ -21,7 +21,7 @@ internal static class AgentCommand
 {
     public static async Task<int> RunAsync(string[] args)
     {
-        if (!AgentCommandOptions.TryParse(args, Environment.GetEnvironmentVariable, out var options, out var error))
+        if (!SettingSources.TryLoad(args, out var sources, out var rest, out var error) || !AgentCommandOptions.TryParse(rest, sources, out var options, out error))
             return Refuse(error, Usage.ExitCode);
         if (!Environment.IsPrivilegedProcess)
             return Refuse("raveld agent: making networks and control groups takes root; run it with sudo", 1);

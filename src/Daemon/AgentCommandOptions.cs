@@ -5,7 +5,7 @@ using Ravel.Trust;
 
 namespace Ravel.Daemon;
 
-/// <summary>The command line of <c>raveld agent</c>, over the environment, over the defaults.</summary>
+/// <summary>The settings of <c>raveld agent</c>.</summary>
 internal sealed record AgentCommandOptions
 {
     public const string DefaultListen = "0.0.0.0:7719";
@@ -13,7 +13,9 @@ internal sealed record AgentCommandOptions
     private const int MaxLabels = 64;
     private const int MaxText = 255;
 
-    private static readonly string[] Names = ["--join", "--token", "--listen", "--advertise", "--region", "--zone", "--label"];
+    public static readonly string[] Names = [.. RunOptions.HostNames, "--join", "--token", "--listen", "--advertise", "--region", "--zone", "--label"];
+
+    public static bool MayRepeat(string option) => option == "--label";
 
     /// <summary>What it has in common with <c>raveld run</c>.</summary>
     public required RunOptions Host { get; init; }
@@ -34,24 +36,17 @@ internal sealed record AgentCommandOptions
 
     public static bool TryParse(
         IReadOnlyList<string> args,
-        Func<string, string?> environment,
+        SettingSources sources,
         [NotNullWhen(true)] out AgentCommandOptions? options,
         [NotNullWhen(false)] out string? error)
     {
         options = null;
-        var (own, host) = Divide(args);
-        if (host.Any(arg => arg.Split('=')[0] == "--database"))
+        if (args.Any(arg => arg.Split('=')[0] == "--database"))
         {
             error = "raveld agent: --database is a server's; a node keeps its own journal";
             return false;
         }
-        if (!RunOptions.TryParse(host, environment, out var run, out error))
-        {
-            error = error.Replace("raveld run:", "raveld agent:", StringComparison.Ordinal);
-            return false;
-        }
-        // RAVEL_TOKEN is the API's.
-        if (!CommandLine.TryRead("raveld agent", own, Names, name => environment(name == "RAVEL_TOKEN" ? "RAVEL_JOIN_TOKEN" : name), out var line, out error))
+        if (!CommandLine.TryRead("agent", args, Names, sources, out var line, out error) || !RunOptions.TryRead(line, out var host, out error))
             return false;
 
         Uri? join = null;
@@ -95,7 +90,7 @@ internal sealed record AgentCommandOptions
         }
         options = new AgentCommandOptions
         {
-            Host = run,
+            Host = host,
             Cluster = new ClusterOptions { Join = join, Token = token },
             Listen = listen,
             Advertise = line.Value("--advertise")?.TrimEnd('/'),
@@ -105,19 +100,5 @@ internal sealed record AgentCommandOptions
         };
         error = null;
         return true;
-    }
-
-    /// <summary>The options of this command, and those of its host.</summary>
-    private static (List<string> Own, List<string> Host) Divide(IReadOnlyList<string> args)
-    {
-        var (own, host) = (new List<string>(), new List<string>());
-        for (var i = 0; i < args.Count; i++)
-        {
-            var list = Names.Contains(args[i].Split('=')[0]) ? own : host;
-            list.Add(args[i]);
-            if (!args[i].Contains('=', StringComparison.Ordinal) && i + 1 < args.Count)
-                list.Add(args[++i]);
-        }
-        return (own, host);
     }
 }

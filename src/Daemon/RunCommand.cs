@@ -28,7 +28,7 @@ internal static class RunCommand
 {
     public static async Task<int> RunAsync(string[] args)
     {
-        if (!RunOptions.TryParse(args, Environment.GetEnvironmentVariable, out var options, out var error))
+        if (!SettingSources.TryLoad(args, out var sources, out var rest, out var error) || !RunOptions.TryParse(rest, sources, out var options, out error))
             return Refuse(error, Usage.ExitCode);
         if (!Environment.IsPrivilegedProcess)
             return Refuse("raveld run: making networks and control groups takes root; run it with sudo", 1);

@@ -2,14 +2,21 @@ using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using System.Net;
 using Ravel.ControlPlane.Storage;
-using Ravel.Images;
 
 namespace Ravel.Daemon;
 
-/// <summary>The command line of <c>raveld run</c>, over the environment, over the defaults.</summary>
+/// <summary>The settings of <c>raveld run</c>.</summary>
 internal sealed record RunOptions
 {
     public const string DefaultListen = "127.0.0.1:7717";
+
+    public const string DefaultData = "/var/lib/ravel";
+
+    /// <summary>Of the host, and so of an agent.</summary>
+    public static readonly string[] HostNames =
+        ["--data", "--vmm", "--kernel", "--init", "--image-limit", "--disk-reserve", "--disk-overcommit", "--registries", "--warm-start", "--cpu-overcommit"];
+
+    public static readonly string[] Names = [.. HostNames, "--listen", "--database"];
 
     public required string DataDirectory { get; init; }
 
@@ -45,98 +52,81 @@ internal sealed record RunOptions
 
     public static bool TryParse(
         IReadOnlyList<string> args,
-        Func<string, string?> environment,
+        SettingSources sources,
         [NotNullWhen(true)] out RunOptions? options,
         [NotNullWhen(false)] out string? error)
     {
         options = null;
-        var values = new Dictionary<string, string>(StringComparer.Ordinal);
-        for (var i = 0; i < args.Count; i++)
-        {
-            var (name, value) = args[i].Split('=', 2) is [var left, var right] ? (left, right) : (args[i], null);
-            if (name is not ("--data" or "--listen" or "--vmm" or "--kernel" or "--init" or "--image-limit" or "--disk-reserve" or "--disk-overcommit"
-                or "--registries" or "--warm-start" or "--database" or "--cpu-overcommit"))
-            {
-                error = $"raveld run: '{args[i]}' is not an option; see raveld --help";
-                return false;
-            }
-            value ??= i + 1 < args.Count ? args[++i] : null;
-            if (string.IsNullOrEmpty(value))
-            {
-                error = $"raveld run: {name} needs a value";
-                return false;
-            }
-            values[name] = value;
-        }
-
+        if (!CommandLine.TryRead("run", args, Names, sources, out var line, out error) || !TryRead(line, out var host, out error))
+            return false;
         IPEndPoint? listen = null;
-        if (values.TryGetValue("--listen", out var address) && !Addresses.TryParse(address, out listen))
+        if (line.Value("--listen") is { } address && !Addresses.TryParse(address, out listen))
         {
             error = $"raveld run: --listen {address} is not ADDRESS:PORT, such as {DefaultListen}";
             return false;
         }
-
-        long? imageLimit = null;
-        var limit = values.GetValueOrDefault("--image-limit") ?? environment("RAVEL_IMAGE_LIMIT");
-        if (!string.IsNullOrEmpty(limit) && (imageLimit = ParseSize(limit)) is null)
-        {
-            error = $"raveld run: --image-limit {limit} is not a size; write bytes, or a number with M, G or T, such as 50G; 0 for no limit";
-            return false;
-        }
-
-        long? diskReserve = null;
-        var reserve = values.GetValueOrDefault("--disk-reserve") ?? environment("RAVEL_DISK_RESERVE");
-        if (!string.IsNullOrEmpty(reserve) && (diskReserve = ParseSize(reserve)) is null)
-        {
-            error = $"raveld run: --disk-reserve {reserve} is not a size; write bytes, or a number with M, G or T, such as 2G";
-            return false;
-        }
-
-        double? diskOvercommit = null;
-        var disks = values.GetValueOrDefault("--disk-overcommit") ?? environment("RAVEL_DISK_OVERCOMMIT");
-        if (!string.IsNullOrEmpty(disks) && (diskOvercommit = ParseFactor(disks)) is null)
-        {
-            error = $"raveld run: --disk-overcommit {disks} is not a number from 1 to 1000";
-            return false;
-        }
-
-        var warmStart = values.GetValueOrDefault("--warm-start") ?? environment("RAVEL_WARM_START");
-        if (warmStart is not (null or "" or "on" or "off"))
-        {
-            error = $"raveld run: --warm-start {warmStart} is neither on nor off";
-            return false;
-        }
-
         DatabaseAddress? database = null;
-        if ((values.GetValueOrDefault("--database") ?? environment("RAVEL_DATABASE")) is { Length: > 0 } text
-            && !DatabaseAddress.TryParse(text, out database, out var reason))
+        if (line.Value("--database") is { } text && !DatabaseAddress.TryParse(text, out database, out var reason))
         {
             error = $"raveld run: --database: {reason}";
             return false;
         }
+        options = host with { Listen = listen, Database = database };
+        error = null;
+        return true;
+    }
+
+    /// <summary>What is the host's, as an agent has it too.</summary>
+    public static bool TryRead(CommandLine line, [NotNullWhen(true)] out RunOptions? options, [NotNullWhen(false)] out string? error)
+    {
+        options = null;
+        long? imageLimit = null;
+        if (line.Value("--image-limit") is { } limit && (imageLimit = ParseSize(limit)) is null)
+        {
+            error = $"raveld {line.Command}: --image-limit {limit} is not a size; write bytes, or a number with M, G or T, such as 50G; 0 for no limit";
+            return false;
+        }
+
+        long? diskReserve = null;
+        if (line.Value("--disk-reserve") is { } reserve && (diskReserve = ParseSize(reserve)) is null)
+        {
+            error = $"raveld {line.Command}: --disk-reserve {reserve} is not a size; write bytes, or a number with M, G or T, such as 2G";
+            return false;
+        }
+
+        double? diskOvercommit = null;
+        if (line.Value("--disk-overcommit") is { } disks && (diskOvercommit = ParseFactor(disks)) is null)
+        {
+            error = $"raveld {line.Command}: --disk-overcommit {disks} is not a number from 1 to 1000";
+            return false;
+        }
+
+        var warmStart = line.Value("--warm-start");
+        if (warmStart is not (null or "on" or "off"))
+        {
+            error = $"raveld {line.Command}: --warm-start {warmStart} is neither on nor off";
+            return false;
+        }
 
         double? cpuOvercommit = null;
-        var overcommit = values.GetValueOrDefault("--cpu-overcommit") ?? environment("RAVEL_CPU_OVERCOMMIT");
-        if (!string.IsNullOrEmpty(overcommit) && (cpuOvercommit = ParseFactor(overcommit)) is null)
+        if (line.Value("--cpu-overcommit") is { } overcommit && (cpuOvercommit = ParseFactor(overcommit)) is null)
         {
-            error = $"raveld run: --cpu-overcommit {overcommit} is not a number from 1 to 1000";
+            error = $"raveld {line.Command}: --cpu-overcommit {overcommit} is not a number from 1 to 1000";
             return false;
         }
 
         options = new RunOptions
         {
             CpuOvercommit = cpuOvercommit,
-            Database = database,
             WarmStart = warmStart != "off",
             ImageLimit = imageLimit,
             DiskReserve = diskReserve,
             DiskOvercommit = diskOvercommit ?? 1,
-            DataDirectory = Path.GetFullPath(values.GetValueOrDefault("--data") ?? environment("RAVEL_DATA") ?? "/var/lib/ravel"),
-            Listen = listen,
-            Vmm = values.GetValueOrDefault("--vmm") ?? environment("RAVEL_VMM") ?? "qemu",
-            KernelDirectory = values.GetValueOrDefault("--kernel") ?? environment("RAVEL_KERNEL"),
-            InitPath = values.GetValueOrDefault("--init"),
-            RegistriesFile = values.GetValueOrDefault("--registries") ?? environment(RegistryFile.Variable),
+            DataDirectory = Path.GetFullPath(line.Value("--data") ?? DefaultData),
+            Vmm = line.Value("--vmm") ?? "qemu",
+            KernelDirectory = line.Value("--kernel"),
+            InitPath = line.Value("--init"),
+            RegistriesFile = line.Value("--registries"),
         };
         error = null;
         return true;

@@ -15,7 +15,7 @@ internal static class ServerCommand
 {
     public static async Task<int> RunAsync(string[] args)
     {
-        if (!ServerCommandOptions.TryParse(args, Environment.GetEnvironmentVariable, out var options, out var error))
+        if (!SettingSources.TryLoad(args, out var sources, out var rest, out var error) || !ServerCommandOptions.TryParse(rest, sources, out var options, out error))
             return Refuse(error, Usage.ExitCode);
         NativeHeap.LimitArenas(2);
         using var stop = new StopSignals();

@@ -4,12 +4,12 @@ using Ravel.ControlPlane.Storage;
 
 namespace Ravel.Daemon;
 
-/// <summary>The command line of <c>raveld server</c>, over the environment, over the defaults.</summary>
+/// <summary>The settings of <c>raveld server</c>.</summary>
 internal sealed record ServerCommandOptions
 {
     public const string DefaultHubListen = "0.0.0.0:7718";
 
-    private static readonly string[] Names = ["--data", "--database", "--listen", "--hub-listen", "--advertise", "--cluster-key"];
+    public static readonly string[] Names = ["--data", "--database", "--listen", "--hub-listen", "--advertise", "--cluster-key"];
 
     public required string DataDirectory { get; init; }
 
@@ -29,14 +29,14 @@ internal sealed record ServerCommandOptions
 
     public static bool TryParse(
         IReadOnlyList<string> args,
-        Func<string, string?> environment,
+        SettingSources sources,
         [NotNullWhen(true)] out ServerCommandOptions? options,
         [NotNullWhen(false)] out string? error)
     {
         options = null;
-        if (!CommandLine.TryRead("raveld server", args, Names, environment, out var line, out error))
+        if (!CommandLine.TryRead("server", args, Names, sources, out var line, out error))
             return false;
-        var data = Path.GetFullPath(line.Value("--data") ?? "/var/lib/ravel");
+        var data = Path.GetFullPath(line.Value("--data") ?? RunOptions.DefaultData);
         var listenText = line.Value("--listen") ?? RunOptions.DefaultListen;
         var hubText = line.Value("--hub-listen") ?? DefaultHubListen;
         if (!Addresses.TryParse(listenText, out var listen))

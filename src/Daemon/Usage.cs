@@ -52,7 +52,10 @@ internal static class Usage
 
         Options of admin: --data and --database (of migrate-database --from), as above.
 
-        Each option of server, agent and admin has a variable: RAVEL_HUB_LISTEN for --hub-listen. An option counts more than its variable.
+        --config FILE          settings of run, server, agent and admin (default /etc/ravel/ravel.toml, if there; environment RAVEL_CONFIG)
+
+        Each option has a variable, RAVEL_HUB_LISTEN for --hub-listen, and a name in the file, hub-listen. An option counts more than its
+        variable, that more than the file, and that more than the default.
 
         ravel up and ravel down start and end it for you.
         """;

@@ -63,6 +63,7 @@ internal static class RoleCommands
 
     private static CliCommand Create(CliCommand command, IReadOnlyList<Option> options)
     {
+        options = [.. options, CliOptions.Text("--config", "FILE", "Settings (default /etc/ravel/ravel.toml, if there) [env: RAVEL_CONFIG]")];
         foreach (var option in options.Where(option => !option.Recursive))
             command.Options.Add(option);
         command.Run = session => RunAsync(session, command.Name, [.. Given(session, GlobalOptions.Data), .. options.SelectMany(option => Given(session, option))]);

@@ -20,8 +20,8 @@ internal static class DoctorCommand
     {
         var isJson = args.Contains("--json", StringComparer.Ordinal);
         var isQuick = args.Contains("--no-boot", StringComparer.Ordinal);
-        if (!RunOptions.TryParse(
-            [.. args.Where(arg => arg is not ("--json" or "--no-boot"))], Environment.GetEnvironmentVariable, out var options, out var error))
+        if (!SettingSources.TryLoad([.. args.Where(arg => arg is not ("--json" or "--no-boot"))], out var sources, out var rest, out var error)
+            || !RunOptions.TryParse(rest, sources, out var options, out error))
         {
             Console.Error.WriteLine(error.Replace("raveld run", "raveld doctor", StringComparison.Ordinal));
             return Usage.ExitCode;
