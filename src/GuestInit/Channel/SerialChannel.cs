@@ -33,9 +33,10 @@ internal sealed class SerialChannel : HostChannel
     /// <summary>
     /// The port's bytes and the news that its host left or came travel in different queues: the first bytes of a new host may be
     /// read before the old one is heard to have hung up, and that must not end the new one's session. A host that is
-    /// really gone is still gone at the next looks; a new one begins with a preamble anyway.
+    /// really gone is still gone at the next looks; a new one begins with a preamble anyway. On a busy host the news comes seconds late:
+    /// these looks take four (a session given up too early is one that the host misses only when it finds the guest silent, a minute later).
     /// </summary>
-    protected override int HangUpsToLose => 4;
+    protected override int HangUpsToLose => 44;
 
     /// <summary>
     /// The device of the port with the link's name; null if the VMM gave us none. A console device tells of its ports only after

@@ -10,6 +10,7 @@ public sealed partial class HostLink
     private readonly HashSet<uint> _resetting = [];
     private ulong? _pong;
     private bool _isPingDue;
+    private int _silentLooks;
     private ulong _pings;
 
     internal void Announce(HostReader reader)
@@ -141,13 +142,17 @@ public sealed partial class HostLink
     private void CheckPeer()
     {
         var silence = _options.Time.GetElapsedTime(Volatile.Read(ref _lastHeard));
-        if (silence >= _options.DeadAfter)
+        if (silence < _options.PingInterval)
+        {
+            _silentLooks = 0;
+            return;
+        }
+        // Looks count, not the clock alone: a host that stood still itself finds all its guests silent, with their words still unread.
+        if (++_silentLooks * _options.PingInterval >= _options.DeadAfter && silence >= _options.DeadAfter)
         {
             Fail(new LinkException($"the guest has been silent for {silence.TotalSeconds:0} s"));
             return;
         }
-        if (silence < _options.PingInterval)
-            return;
         lock (_gate)
             _isPingDue = true;
         _answerDue.Set();

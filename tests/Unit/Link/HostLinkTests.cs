@@ -288,6 +288,23 @@ public sealed class HostLinkTests
     }
 
     [Fact]
+    public async Task A_guest_is_not_taken_for_dead_because_the_host_stood_still()
+    {
+        var time = new StandingTime();
+        var options = new HostLinkOptions { Time = time };
+        var (link, guest) = await RawGuest.ConnectAsync(options, Deadline);
+        await using var _ = link;
+
+        time.StoodStill = 10 * options.DeadAfter;
+        time.Advance(options.PingInterval);
+
+        Assert.False(link.Completion.IsCompleted);
+        Assert.Equal(FrameType.Ping, (await guest.ReceiveAsync(Deadline)).Header.Type);
+        time.Advance(options.DeadAfter);
+        await Assert.ThrowsAsync<LinkException>(() => link.Completion.WaitAsync(Deadline));
+    }
+
+    [Fact]
     public async Task A_ping_is_answered_and_many_are_not_queued()
     {
         var (link, guest) = await RawGuest.ConnectAsync(HostLinkOptions.Default, Deadline);
@@ -301,5 +318,13 @@ public sealed class HostLinkTests
             Assert.Equal(FrameType.Pong, pong.Header.Type);
         }
         while (pong.Header.Offset != 100_000);
+    }
+
+    /// <summary>Its clock goes on while its timers do not fire.</summary>
+    private sealed class StandingTime : FakeTimeProvider
+    {
+        public TimeSpan StoodStill { get; set; }
+
+        public override long GetTimestamp() => base.GetTimestamp() + (long)(StoodStill.TotalSeconds * TimestampFrequency);
     }
 }
