@@ -57,7 +57,7 @@ internal sealed class Jail
             "--uid", user,
             "--gid", user,
             "--chroot-base-dir", _options.JailDirectory,
-            // Version 2 without --cgroup moves the VM to the parent group, where it is already; version 1 would make one.
+            // Without --cgroup it makes no group: version 2 moves it to the parent, where it is already, version 1 leaves it where it was started.
             "--cgroup-version", hasUnified ? "2" : "1",
             "--parent-cgroup", cgroup,
             .. networkNamespace is null ? (IEnumerable<string>)[] : ["--netns", networkNamespace],

@@ -68,8 +68,10 @@ public sealed class FakeFirecrackerHarness : ScriptedGuestHarness
                 --uid) uid=$2; shift;;
                 --gid) gid=$2; shift;;
                 --chroot-base-dir) base=$2; shift;;
-                --cgroup-version) cgroup=$2; shift;;
-                --parent-cgroup) parent=$2; shift;;
+                --cgroup-version) case "$2" in 1|2) cgroup=$2;; *) echo "jailer: $2 is an invalid cgroup version specifier." >&2; exit 1;; esac; shift;;
+                --parent-cgroup) case "/$2/" in //*|*/./*|*/../*) echo "jailer: The specified parent cgroup is invalid: $2" >&2; exit 1;; esac; parent=$2; shift;;
+                # It would make a group of its own below the one it is in, which in version 2 has to be free of processes then.
+                --cgroup) echo "jailer: Failed to write to cgroup.subtree_control: Device or resource busy" >&2; exit 1;;
                 --netns) netns=$2; shift;;
                 # fsize is taken and not set: what runs here instead of Firecracker sizes memory of its own as a file.
                 --resource-limit) case "$2" in no-file=*) ulimit -n "${2#*=}";; fsize=[1-9]*) ;; *) echo "jailer: Invalid resource argument: $2" >&2; exit 1;; esac; shift;;
@@ -84,6 +86,14 @@ public sealed class FakeFirecrackerHarness : ScriptedGuestHarness
         root=$base/$name/$id/root
         mkdir -p "$root"
         if [ -e "$root/$name" ]; then echo "jailer: Failed to mknod: File exists (os error 17)" >&2; exit 1; fi
+        if [ "$cgroup" = 2 ]; then
+            # Without --cgroup: into the parent if it is there, else nowhere. Version 1 without --cgroup: nowhere.
+            unified=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
+            if [ -z "$unified" ]; then echo "jailer: Cgroup hierarchy missing: No hierarchy found for this cgroup version." >&2; exit 1; fi
+            if [ -d "$unified/$parent" ] && ! echo $$ > "$unified/$parent/cgroup.procs"; then
+                echo "jailer: Failed to move process to cgroup: $unified/$parent" >&2; exit 1
+            fi
+        fi
         cp "$exec" "$root/$name"
         chown "$uid:$gid" "$root"
         cd "$root"
