@@ -72,7 +72,8 @@ internal static class Program
         {
             terminal.Flush();
             Report(terminal, e);
-            return ExitCodes.Of(e, command is { RunsWorkload: true });
+            // What cannot be parsed has no command yet, but its first words say which was meant.
+            return ExitCodes.Of(e, (command ?? ArgumentScan.Target(root, arguments)).RunsWorkload);
         }
         catch (OperationCanceledException) when (interrupts.Cancelled.IsCancellationRequested)
         {

@@ -28,11 +28,11 @@ internal static class ExitCodes
         _ => Error,
     };
 
-    /// <summary>The exit code for any error. What was typed wrong stays 2, since nothing can have run yet.</summary>
+    /// <summary>The exit code for any error. Also for what was typed wrong, as docker has it: 2 could be the workload's own.</summary>
     public static int Of(CliException error, bool runsWorkload) => error switch
     {
         ProblemException { Problem.Code: var code } => Of(code, runsWorkload),
-        { ExitCode: Error } when runsWorkload => CouldNotRun,
+        { ExitCode: Error or Usage } when runsWorkload => CouldNotRun,
         _ => error.ExitCode,
     };
 

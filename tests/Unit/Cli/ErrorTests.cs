@@ -27,8 +27,8 @@ public sealed class ErrorTests
     }
 
     [Fact]
-    public void What_was_typed_wrong_is_2_even_where_a_workload_would_have_run() =>
-        Assert.Equal(2, ExitCodes.Of(CliException.Usage("run", "no"), runsWorkload: true));
+    public void What_was_typed_wrong_is_125_where_2_could_be_the_workloads_own() =>
+        Assert.Equal(125, ExitCodes.Of(CliException.Usage("run", "no"), runsWorkload: true));
 
     [Fact]
     public void A_problem_reads_as_one_line_with_subject_and_remedy()
