@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using Ravel.Cli.Output;
 using Ravel.Cli.Parsing;
+using Ravel.Cli.Processes;
 using Ravel.Cli.Shell;
 using Ravel.Contracts.Api;
 using Ravel.Contracts.Ids;
@@ -11,7 +12,7 @@ namespace Ravel.Cli.Machines;
 /// <summary><c>ravel top</c>: what machines use, as <c>docker stats</c> shows it.</summary>
 internal static class TopCommand
 {
-    private const string Home = "\e[H", ClearLine = "\e[K", ClearBelow = "\e[J", Clear = "\e[2J";
+    private const string Home = "\e[H", ClearLine = "\e[K", ClearBelow = "\e[J", Clear = "\e[2J", Wrap = "\e[?7h", NoWrap = "\e[?7l";
 
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
 
@@ -35,23 +36,15 @@ internal static class TopCommand
                     JsonOutput.Document<IReadOnlyList<MachineUsage>>(session.Terminal, [.. first.Where(IsShown)]);
                     return 0;
                 }
-                var isLive = session.Terminal.IsTerminal && !session.Get(once);
-                if (isLive)
-                    Redraw(session.Terminal, Render([.. first.Where(IsShown)], []), isFirst: true);
-                var before = first;
-                do
+                if (session.Terminal.IsTerminal && !session.Get(once))
                 {
-                    // A rate takes two readings.
-                    await Task.Delay(Interval, session.Time, session.Cancelled);
-                    var now = await session.Api.ReadUsageAsync(session.Cancelled);
-                    var table = Render([.. now.Where(IsShown)], before);
-                    if (isLive)
-                        Redraw(session.Terminal, table, isFirst: false);
-                    else
-                        table.Write(session.Terminal);
-                    before = now;
+                    await WatchAsync(session, first, IsShown);
+                    return 0;
                 }
-                while (isLive);
+                // A rate takes two readings.
+                await Task.Delay(Interval, session.Time, session.Cancelled);
+                var now = await session.Api.ReadUsageAsync(session.Cancelled);
+                Render([.. now.Where(IsShown)], first).Write(session.Terminal);
                 return 0;
             },
         };
@@ -65,7 +58,7 @@ internal static class TopCommand
     /// <param name="before">An earlier reading; what was not in it, or is another instance now, has no rate yet.</param>
     public static Table Render(IReadOnlyList<MachineUsage> machines, IReadOnlyList<MachineUsage> before)
     {
-        var table = new Table("ID", "NAME", "CPU %", "MEM / LIMIT", "NET RX / TX", "DISK R / W", "DISK USED", "LOG");
+        var table = new Table("ID", "NAME", "CPU %", "MEM / GUEST", "NET RX / TX", "DISK R / W", "DISK USED", "LOG");
         var single = machines.Select(machine => machine.App).Distinct().Count() <= 1;
         foreach (var machine in machines.OrderBy(machine => machine.Name, StringComparer.Ordinal))
         {
@@ -101,12 +94,34 @@ internal static class TopCommand
         return [.. names.Select(name => MachineNames.Resolve(name, machines).Id)];
     }
 
-    /// <summary>Over the table that stands there, line by line, so that nothing flickers.</summary>
-    private static void Redraw(Terminal terminal, Table table, bool isFirst)
+    /// <summary>Until q is typed, or a signal ends it.</summary>
+    private static async Task WatchAsync(Session session, IReadOnlyList<MachineUsage> first, Func<MachineUsage, bool> isShown)
     {
-        terminal.Out.Write(isFirst ? Clear + Home : Home);
-        table.Write(terminal, ClearLine);
-        terminal.Out.Write(ClearBelow);
+        using var size = await WatchedTerminalSize.StartAsync(session.Cancelled);
+        await using var keys = await QuitKey.ListenAsync(session.Cancelled);
+        IReadOnlyList<MachineUsage> before = [];
+        var now = first;
+        for (var isFirst = true; ; isFirst = false)
+        {
+            Redraw(session.Terminal, Render([.. now.Where(isShown)], before), size.Current.Rows, isFirst);
+            before = now;
+            var pause = Task.Delay(Interval, session.Time, session.Cancelled);
+            if (await Task.WhenAny(pause, keys.Pressed) == keys.Pressed)
+                return;
+            await pause;
+            now = await session.Api.ReadUsageAsync(session.Cancelled);
+        }
+    }
+
+    /// <summary>
+    /// Over the table that stands there, line by line, so that nothing flickers. What is wider or longer than the terminal is cut off there:
+    /// it would scroll.
+    /// </summary>
+    internal static void Redraw(Terminal terminal, Table table, int rows, bool isFirst)
+    {
+        terminal.Out.Write((isFirst ? Clear + Home : Home) + NoWrap);
+        table.Write(terminal, ClearLine, rows - 1);
+        terminal.Out.Write(ClearBelow + Wrap);
         terminal.Flush();
     }
 }

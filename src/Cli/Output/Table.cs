@@ -20,14 +20,15 @@ internal sealed class Table
 
     /// <param name="terminal">Where to.</param>
     /// <param name="end">What each line ends with, before its line feed.</param>
-    public void Write(Terminal terminal, string end = "")
+    /// <param name="lines">How many there may be, the header included.</param>
+    public void Write(Terminal terminal, string end = "", int lines = int.MaxValue)
     {
         var widths = new int[_headers.Length];
         for (var column = 0; column < widths.Length; column++)
             widths[column] = Math.Max(_headers[column].Length, _rows.Count == 0 ? 0 : _rows.Max(row => row[column].Text.Length));
 
         Line(terminal.Out, widths, [.. _headers.Select(header => (Cell)header)], (_, text) => terminal.Bold(text), end);
-        foreach (var row in _rows)
+        foreach (var row in _rows.Take(Math.Max(0, lines - 1)))
             Line(terminal.Out, widths, row, (cell, text) => cell.Colour.Paint(text, terminal.HasColour), end);
     }
 

@@ -27,12 +27,17 @@ internal sealed class RawTerminal : IAsyncDisposable
     }
 
     /// <summary>Null when standard input is no terminal after all.</summary>
-    public static async Task<RawTerminal?> EnterAsync(CancellationToken cancellationToken)
+    public static Task<RawTerminal?> EnterAsync(CancellationToken cancellationToken) => EnterAsync(["raw", "-echo"], cancellationToken);
+
+    /// <summary>As <see cref="EnterAsync(CancellationToken)"/>; keys arrive as they are typed and are not shown, and Ctrl-C is a signal still.</summary>
+    public static Task<RawTerminal?> EnterKeysAsync(CancellationToken cancellationToken) => EnterAsync(["-icanon", "-echo"], cancellationToken);
+
+    private static async Task<RawTerminal?> EnterAsync(string[] mode, CancellationToken cancellationToken)
     {
         if (await Programs.CaptureAsync("stty", ["-g"], cancellationToken, quiet: true) is not (0, var before))
             return null;
         var raw = new RawTerminal(before.Trim());
-        await Programs.CaptureAsync("stty", ["raw", "-echo"], CancellationToken.None);
+        await Programs.CaptureAsync("stty", mode, CancellationToken.None);
         return raw;
     }
 

@@ -33,6 +33,19 @@ public sealed class TopTableTests
     };
 
     [Fact]
+    public void A_live_table_is_cut_off_where_the_terminal_ends()
+    {
+        using var terminal = new TestTerminal(isTerminal: true, ("TERM", "dumb"));
+        var table = new Ravel.Cli.Output.Table("NAME");
+        for (var i = 0; i < 10; i++)
+            table.Add($"m{i}");
+
+        TopCommand.Redraw(terminal.Terminal, table, rows: 4, isFirst: true);
+
+        Assert.Equal("\e[2J\e[H\e[?7lNAME\e[K\nm0\e[K\nm1\e[K\n\e[J\e[?7h", terminal.Output);
+    }
+
+    [Fact]
     public void A_rate_is_over_the_time_between_two_readings_and_100_is_one_CPU()
     {
         using var terminal = new TestTerminal(isTerminal: false, ("TERM", "xterm"));
@@ -41,7 +54,7 @@ public sealed class TopTableTests
 
         Assert.Equal(
             """
-            ID               NAME   CPU %   MEM / LIMIT      NET RX / TX    DISK R / W      DISK USED         LOG
+            ID               NAME   CPU %   MEM / GUEST      NET RX / TX    DISK R / W      DISK USED         LOG
             abc00000000002   job    -       -                -              -               0B / 1.00GB       0B
             abc00000000001   web    150.0   50.0MB / 256MB   1.50kB / 20B   4.10kB / 512B   1.00MB / 1.00GB   12B
 
