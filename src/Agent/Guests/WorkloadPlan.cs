@@ -30,6 +30,25 @@ internal static class WorkloadPlan
         };
     }
 
+    /// <summary>
+    /// The arguments as they are told to whoever lists machines: an image may have any number of them, of any length, so that what is longer than
+    /// a line of a table is cut off.
+    /// </summary>
+    public static IReadOnlyList<string> Told(IReadOnlyList<string> arguments)
+    {
+        const int MaxCharacters = 512;
+        var told = new List<string>();
+        var left = MaxCharacters;
+        foreach (var argument in arguments)
+        {
+            if (left <= 0)
+                break;
+            told.Add(argument.Length <= left ? argument : argument[..left]);
+            left -= argument.Length + 1;
+        }
+        return told;
+    }
+
     /// <summary>An override takes the place of the image's variable of that name; a new one comes behind.</summary>
     public static IReadOnlyList<string> Environment(IReadOnlyList<string> image, IEnumerable<EnvironmentVariable> overrides)
     {

@@ -139,6 +139,9 @@ internal sealed record StartFacts
 {
     public string? ImageDigest { get; init; }
 
+    /// <summary>What it runs, by the image and the overrides, for those who list machines: no longer than a line.</summary>
+    public IReadOnlyList<string>? Command { get; init; }
+
     public DiskRecord? Disk { get; init; }
 
     public InstanceNetwork? Network { get; init; }

@@ -97,8 +97,11 @@ internal sealed class StartWorkflow
         _resources.Lease?.Dispose();
         _resources.Lease = lease;
         // Checked before anything else is made: an image without a command would fail at the very end.
-        Guests.WorkloadPlan.Process(context.Spec, lease.Image.Config);
-        return context with { Facts = context.Facts with { ImageDigest = lease.Image.ManifestDigest } };
+        var process = WorkloadPlan.Process(context.Spec, lease.Image.Config);
+        return context with
+        {
+            Facts = context.Facts with { ImageDigest = lease.Image.ManifestDigest, Command = WorkloadPlan.Told(process.Arguments) },
+        };
     }
 
     private async Task<StartContext> EnsureDiskAsync(StartContext context, CancellationToken cancellationToken)

@@ -21,6 +21,7 @@ internal static class StatusOf
             return status;
         status.InstanceId = instance.Id.ToString();
         status.ImageDigest = instance.Facts.ImageDigest ?? "";
+        status.Command.AddRange(instance.Facts.Command ?? []);
         status.AddressV4 = WithoutPrefix(instance.Facts.Network?.AddressV4);
         status.AddressV6 = WithoutPrefix(instance.Facts.Network?.AddressV6);
         if (instance.Exit is { } exit)

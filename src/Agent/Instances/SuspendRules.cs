@@ -61,7 +61,7 @@ internal static class SuspendRules
             Generation = machine.Generation,
             Spec = CanGoOn(machine, instance) ? machine.Spec : instance.Spec,
             Position = context.FirstStep,
-            Facts = new StartFacts { ImageDigest = instance.Facts.ImageDigest, Disk = instance.Facts.Disk, Memory = instance.Facts.Memory, Kernel = instance.Facts.Kernel },
+            Facts = new StartFacts { ImageDigest = instance.Facts.ImageDigest, Command = instance.Facts.Command, Disk = instance.Facts.Disk, Memory = instance.Facts.Memory, Kernel = instance.Facts.Kernel },
             StartedAt = null,
             Deadline = null,
             IsStopRequested = false,

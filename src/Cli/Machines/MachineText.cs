@@ -30,11 +30,11 @@ internal static class MachineText
         return $"{address}:{port.HostPort}->{port.GuestPort}/{port.Protocol ?? "tcp"}";
     }));
 
-    /// <summary>What was asked to run, quoted where a shell would need it; empty when that is the image's own command.</summary>
+    /// <summary>What it runs, quoted where a shell would need it; before its first start, what was asked for.</summary>
     public static string Command(Machine machine, bool whole)
     {
         var init = machine.Config.Init;
-        var words = init?.Exec ?? [.. init?.Entrypoint ?? [], .. init?.Cmd ?? []];
+        var words = machine.Command ?? init?.Exec ?? [.. init?.Entrypoint ?? [], .. init?.Cmd ?? []];
         var text = string.Join(' ', words.Select(Quoted));
         return whole || text.Length <= CommandWidth ? text : $"{text[..(CommandWidth - 1)]}…";
     }

@@ -49,6 +49,11 @@ public sealed record Machine
     /// <summary>Ravel's addition: when the workload of the last instance was seen running.</summary>
     public DateTimeOffset? StartedAt { get; init; }
 
+    /// <summary>
+    /// Ravel's addition: what the last instance runs, by its image and the overrides of <c>Config.Init</c>; cut off where it is longer than a line.
+    /// </summary>
+    public IReadOnlyList<string>? Command { get; init; }
+
     /// <summary>Ravel's addition: how the last instance ended.</summary>
     public MachineExit? Exit { get; init; }
 

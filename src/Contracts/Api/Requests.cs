@@ -424,6 +424,7 @@ public sealed record ClientConfig
 [JsonSerializable(typeof(CreateMachineRequest))]
 [JsonSerializable(typeof(CreateMachinesRequest))]
 [JsonSerializable(typeof(Machine))]
+[JsonSerializable(typeof(IReadOnlyList<string>))]
 [JsonSerializable(typeof(IReadOnlyList<Machine>))]
 [JsonSerializable(typeof(IReadOnlyList<MachineEvent>))]
 [JsonSerializable(typeof(MachineEvent))]

@@ -36,6 +36,7 @@ internal static class MachineReports
             (row.ProblemCode, row.ProblemMessage) = (code, message);
         row.InstanceId = Text(status.InstanceId) ?? row.InstanceId;
         row.ImageDigest = Text(status.ImageDigest) ?? row.ImageDigest;
+        row.Command = Command(status.Command) ?? row.Command;
         row.PrivateIp = Text(status.AddressV6) ?? row.PrivateIp;
         row.NodeIpv4 = Text(status.AddressV4) ?? row.NodeIpv4;
         row.UpdatedAt = now;
@@ -132,6 +133,12 @@ internal static class MachineReports
             exit.At?.ToDateTimeOffset() ?? DateTimeOffset.UnixEpoch);
         return JsonSerializer.Serialize(shown, ApiJson.Default.MachineExit);
     }
+
+    /// <summary>Of an agent that says more than it may, nothing is kept.</summary>
+    private static string? Command(IReadOnlyCollection<string> words) =>
+        words.Count is 0 or > MaxText || words.Sum(word => word.Length) > MaxText
+            ? null
+            : JsonSerializer.Serialize([.. words.Select(word => word.Replace('\0', '\uFFFD'))], ApiJson.Default.IReadOnlyListString);
 
     private static string? Text(string? text) =>
         // PostgreSQL's text has no NUL.

@@ -89,6 +89,9 @@ internal sealed class MachineRow
 
     public string? ImageDigest { get; set; }
 
+    /// <summary>JSON of <see cref="Contracts.Api.Machine.Command"/>.</summary>
+    public string? Command { get; set; }
+
     public string? PrivateIp { get; set; }
 
     public string? NodeIpv4 { get; set; }

@@ -68,6 +68,7 @@ internal static class MachineRowMapping
             UpdatedAt = row.UpdatedAt,
             Config = config,
             StartedAt = row.StartedAt,
+            Command = row.Command is null ? null : JsonSerializer.Deserialize(row.Command, ApiJson.Default.IReadOnlyListString),
             Events = events?.Select(Shown).ToList() ?? [],
             Generation = row.Generation,
             Exit = ReadExit(row.Exit),

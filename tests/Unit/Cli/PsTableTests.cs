@@ -21,7 +21,7 @@ public sealed class PsTableTests
                 ],
             },
         },
-        SampleMachines.Exited("abc00000000002", "job", 7),
+        SampleMachines.Exited("abc00000000002", "job", 7) with { Command = ["/docker-entrypoint.sh", "nginx"] },
         SampleMachines.Failed("abc00000000003", "bad", "image-not-found", "no such image"),
     ];
 
@@ -34,10 +34,10 @@ public sealed class PsTableTests
 
         Assert.Equal(
             """
-            ID               NAME   IMAGE     COMMAND          STATE                                    PORTS
-            abc00000000001   web    nginx:1   sh -c 'exit 7'   Up 3 minutes                             0.0.0.0:8080->80/tcp, [::1]:53->53/udp
-            abc00000000002   job    nginx:1                    Exited (7) 2 minutes ago
-            abc00000000003   bad    nginx:1                    Failed (image-not-found) 5 seconds ago
+            ID               NAME   IMAGE     COMMAND                    STATE                                    PORTS
+            abc00000000001   web    nginx:1   sh -c 'exit 7'             Up 3 minutes                             0.0.0.0:8080->80/tcp, [::1]:53->53/udp
+            abc00000000002   job    nginx:1   /docker-entrypoint.sh n…   Exited (7) 2 minutes ago
+            abc00000000003   bad    nginx:1                              Failed (image-not-found) 5 seconds ago
 
             """,
             terminal.Output);

@@ -44,6 +44,21 @@ public sealed class NodeReportsTests
     }
 
     [Fact]
+    public void A_machine_shows_what_it_runs_until_it_runs_something_else()
+    {
+        var row = Row();
+        MachineReports.Take(row, Report(MachineState.Started, s => s.Command.AddRange(["nginx", "-g", "daemon off;"])), Now);
+        MachineReports.Take(row, Report(MachineState.Stopped), Now);
+        Assert.Equal(["nginx", "-g", "daemon off;"], row.Shown("default").Command);
+
+        MachineReports.Take(row, Report(MachineState.Started, s => s.Command.Add("sh")), Now);
+        Assert.Equal(["sh"], row.Shown("default").Command);
+        // More than an agent of ours says.
+        MachineReports.Take(row, Report(MachineState.Started, s => s.Command.Add(new string('x', 1 << 20))), Now);
+        Assert.Equal(["sh"], row.Shown("default").Command);
+    }
+
+    [Fact]
     public void Text_from_a_node_is_bounded()
     {
         var row = Row();

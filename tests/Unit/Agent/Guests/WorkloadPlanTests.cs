@@ -71,6 +71,14 @@ public sealed class WorkloadPlanTests
         Assert.Equal(expected, WorkloadPlan.StopSignal(spec, Image with { StopSignal = image }));
     }
 
+    [Fact]
+    public void What_is_told_of_a_command_is_no_longer_than_a_line()
+    {
+        Assert.Equal(["nginx", "-g", ""], WorkloadPlan.Told(["nginx", "-g", ""]));
+        Assert.Equal(["sh", "-c", new string('x', 506)], WorkloadPlan.Told(["sh", "-c", new string('x', 100_000), "more"]));
+        Assert.Equal(512, WorkloadPlan.Told([.. Enumerable.Repeat("", 100_000)]).Count);
+    }
+
     private static StringList? List(string? words)
     {
         if (words is null)

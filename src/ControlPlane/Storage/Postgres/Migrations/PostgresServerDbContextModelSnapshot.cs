@@ -280,6 +280,10 @@ namespace Ravel.ControlPlane.Storage.Postgres.Migrations
                         .HasColumnType("character varying(20)")
                         .UseCollation("C");
 
+                    b.Property<string>("Command")
+                        .HasColumnType("text")
+                        .UseCollation("C");
+
                     b.Property<string>("Config")
                         .IsRequired()
                         .HasColumnType("text")

@@ -244,6 +244,9 @@ namespace Ravel.ControlPlane.Storage.Sqlite.Migrations
                         .HasMaxLength(20)
                         .HasColumnType("TEXT");
 
+                    b.Property<string>("Command")
+                        .HasColumnType("TEXT");
+
                     b.Property<string>("Config")
                         .IsRequired()
                         .HasColumnType("TEXT");
