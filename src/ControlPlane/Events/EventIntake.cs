@@ -3,6 +3,7 @@ using Microsoft.Extensions.Logging;
 using Ravel.Contracts.Api;
 using Ravel.ControlPlane.Machines;
 using Ravel.ControlPlane.Placement;
+using Ravel.ControlPlane.Problems;
 using Ravel.ControlPlane.Storage;
 using Rpc = Ravel.Contracts.Node;
 
@@ -59,9 +60,9 @@ internal sealed class EventIntake
             {
                 await StoreTogetherAsync([new Batch(batch.NodeId, [report])]);
             }
-            catch (Exception e)
+            // The database's own trouble passes: the stream is taken up again at this event.
+            catch (Exception e) when (e is not ProblemException { Code: ProblemCodes.DiskFull or ProblemCodes.DatabaseUnavailable })
             {
-                // If the database is at fault, this fails too, and the stream is taken up again at this event.
                 await PassAsync(batch.NodeId, (long)report.Sequence, CancellationToken.None);
                 _log.LogError(e, "Event {Sequence} of node {Node} could not be stored and is passed over", report.Sequence, batch.NodeId);
             }
