@@ -212,7 +212,7 @@ public sealed class ExecCommandTests : IAsyncLifetime
     {
         var result = await _api.RavelAsync("exec", "web");
 
-        Assert.Equal((2, "ravel: exec: no command given; e.g.: ravel exec -it MACHINE sh\n"), (result.ExitCode, result.Error));
+        Assert.Equal((125, "ravel: exec: no command given; e.g.: ravel exec -it MACHINE sh\n"), (result.ExitCode, result.Error));
     }
 
     private void OnExec(Func<WebSocket, Task> script) => _api.On($"GET {FakeApi.PathOf(Web)}/exec", async http =>

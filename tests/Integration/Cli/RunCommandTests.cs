@@ -81,7 +81,7 @@ public sealed class RunCommandTests : IAsyncLifetime
         var result = await _api.RavelAsync("attach", "job");
 
         Assert.Equal(
-            (2, "ravel: attach: standard input is not a terminal; attach from one, or only watch: ravel logs -f job\n"), (result.ExitCode, result.Error));
+            (125, "ravel: attach: standard input is not a terminal; attach from one, or only watch: ravel logs -f job\n"), (result.ExitCode, result.Error));
     }
 
     [Fact]

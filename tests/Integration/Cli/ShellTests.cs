@@ -107,18 +107,18 @@ public sealed class ShellTests : IAsyncLifetime
     }
 
     [Theory]
-    [InlineData("run", "ravel: run: IMAGE is missing; see: ravel run --help\n")]
-    [InlineData("stop", "ravel: stop: MACHINE is missing; see: ravel stop --help\n")]
-    [InlineData("run --name", "ravel: run: --name needs a value (NAME); see: ravel run --help\n")]
-    [InlineData("ps extra", "ravel: ps: Unrecognized command or argument 'extra'; see: ravel ps --help\n")]
-    [InlineData("run --memory lots img", "ravel: run: --memory: 'lots' is not a size; write MiB, or a number with m or g, e.g. 512 or 1g; see: ravel run --help\n")]
-    [InlineData("completion tcsh", "ravel: completion: 'tcsh' is not a shell with a script here; write bash, zsh or fish\n")]
-    [InlineData("run -it img sh", "ravel: run: standard input is not a terminal; leave out -t\n")]
-    [InlineData("sotp web", "ravel: sotp: is no command of ravel; did you mean: ravel stop\n")]
-    public async Task What_is_typed_wrong_is_one_line_and_exit_code_2(string line, string error)
+    [InlineData("run", 125, "ravel: run: IMAGE is missing; see: ravel run --help\n")]
+    [InlineData("stop", 2, "ravel: stop: MACHINE is missing; see: ravel stop --help\n")]
+    [InlineData("run --name", 125, "ravel: run: --name needs a value (NAME); see: ravel run --help\n")]
+    [InlineData("ps extra", 2, "ravel: ps: Unrecognized command or argument 'extra'; see: ravel ps --help\n")]
+    [InlineData("run --memory lots img", 125, "ravel: run: --memory: 'lots' is not a size; write MiB, or a number with m or g, e.g. 512 or 1g; see: ravel run --help\n")]
+    [InlineData("completion tcsh", 2, "ravel: completion: 'tcsh' is not a shell with a script here; write bash, zsh or fish\n")]
+    [InlineData("run -it img sh", 125, "ravel: run: standard input is not a terminal; leave out -t\n")]
+    [InlineData("sotp web", 2, "ravel: sotp: is no command of ravel; did you mean: ravel stop\n")]
+    public async Task What_is_typed_wrong_is_one_line_and_exit_code_2_or_125_where_2_may_be_the_commands(string line, int exitCode, string error)
     {
         var result = await _api.RavelAsync(line.Split(' '));
 
-        Assert.Equal((2, "", error), (result.ExitCode, result.Output, result.Error));
+        Assert.Equal((exitCode, "", error), (result.ExitCode, result.Output, result.Error));
     }
 }
