@@ -69,6 +69,24 @@ public class TrustTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_node_with_its_own_certificate_that_calls_itself_another_is_not_taken_for_it()
+    {
+        await using var one = await JoinAsync("one");
+        await using var two = await JoinAsync("two");
+        await using var honest = await JoinAsync("three");
+        // Whoever broke into one says there what two would say.
+        two.Link.Own.Replace(one.Link.Own.Certificate!);
+        var routes = _server.Services.GetRequiredService<INodeRoutes>();
+
+        routes.Add(one.NodeId, two.Address);
+        routes.Add(honest.NodeId, honest.Address);
+
+        await Until.TrueAsync(() => _server.Directory.Find(honest.NodeId) is not null);
+        Assert.Null(_server.Directory.Find(one.NodeId));
+        Assert.Null(_server.Directory.Find(two.NodeId));
+    }
+
+    [Fact]
     public async Task A_node_serves_servers_and_neither_nodes_nor_anybody()
     {
         await using var one = await JoinAsync("one");

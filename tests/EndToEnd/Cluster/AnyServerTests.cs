@@ -6,7 +6,7 @@ using Ravel.Testing.Cluster.Bed;
 namespace Ravel.EndToEnd.Cluster;
 
 /// <summary>Two servers and two hosts as real processes on a real PostgreSQL: any server serves any request, whichever the nodes announce to.</summary>
-public sealed class TwoServersTests(TwoServersTests.Bed two) : IClassFixture<TwoServersTests.Bed>
+public sealed class AnyServerTests(AnyServerTests.Bed two) : IClassFixture<AnyServerTests.Bed>
 {
     private readonly TestBed _bed = two.It;
 
