@@ -17,7 +17,6 @@ internal static class KnownDifferences
         ["environment: TERM"] = "podman sets TERM always, Ravel (as docker) with a terminal only",
         ["environment: container"] = "podman's own variable",
         ["exit code: a user that is not there"] = "125, as docker does; podman's is 126",
-        ["exit code: an option that is not there"] = "2, as for every command of ravel; docker and podman give 125",
         ["limit: open files"] = "1,048,576, as docker does; podman's comes from its host",
         ["limit: pending signals"] = "follows the memory of the machine; podman's comes from its host",
         ["limit: processes"] = "none, as docker does; podman's comes from its host",
