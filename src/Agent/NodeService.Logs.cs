@@ -16,18 +16,17 @@ internal sealed partial class NodeService
         {
             InstanceId? instance = null;
             if (request.InstanceId.Length > 0)
-                instance = InstanceId.TryParse(request.InstanceId, out var id) ? id : throw SpecRules.Invalid("instance_id is not an instance id");
+                instance = InstanceId.TryParse(request.InstanceId, out var asked) ? asked : throw SpecRules.Invalid("instance_id is not an instance id");
             var query = new LogQuery(
                 request.Follow,
                 request.HasTail ? request.Tail : null,
                 request.Since is { } since ? (since.Seconds * 1_000_000_000) + since.Nanos : 0,
                 instance);
-            var removed = _agent.Logs.FindRemoved(ParseMachine(request.MachineId));
-            var machine = removed is null ? FindMachine(request.MachineId) : null;
+            var id = ParseMachine(request.MachineId);
+            var machine = _agent.Logs.FindRemoved(id) is null ? FindMachine(request.MachineId) : null;
             // A machine that never ran has no log to open.
-            if (machine is { Record.Instance: null } or { Record: null })
+            if (machine is { Record.Instance: null } or { Record: null } || _agent.Logs.Find(id) is not { } log)
                 return;
-            var log = removed ?? _agent.Logs.Of(machine!.Id);
             await foreach (var record in log.ReadAsync(query, () => machine is null || IsOver(machine), context.CancellationToken))
             {
                 var entry = new LogEntry

@@ -63,15 +63,26 @@ internal sealed class LogStore : IDisposable
             return _removed.Find(removed => removed.Machine == machine)?.Log;
     }
 
+    /// <summary>A machine's log to read, also that of one that was removed a moment ago; null when there is none (any more).</summary>
+    public MachineLog? Find(MachineId machine)
+    {
+        lock (_lock)
+            return FindRemoved(machine) ?? (_open.ContainsKey(machine) || Directory.Exists(PathOf(machine)) ? Of(machine) : null);
+    }
+
     public void Remove(MachineId machine)
     {
-        if (_open.TryRemove(machine, out var log) && log.IsValueCreated)
+        // Who opens it to read meanwhile gets it as it was removed, and brings nothing back.
+        lock (_lock)
         {
-            log.Value.Remove();
-            Keep(machine, log.Value);
+            if (_open.TryRemove(machine, out var log))
+            {
+                log.Value.Remove();
+                Keep(machine, log.Value);
+            }
+            if (Directory.Exists(PathOf(machine)))
+                Directory.Delete(PathOf(machine), recursive: true);
         }
-        if (Directory.Exists(PathOf(machine)))
-            Directory.Delete(PathOf(machine), recursive: true);
     }
 
     public void RemoveStrays(IReadOnlySet<MachineId> known)

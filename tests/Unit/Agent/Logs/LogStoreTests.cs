@@ -43,6 +43,33 @@ public sealed class LogStoreTests : IDisposable
     }
 
     [Fact]
+    public async Task Who_asks_while_a_log_is_removed_gets_it_whole_or_none_and_brings_nothing_back()
+    {
+        for (var round = 0; round < 200; round++)
+        {
+            var machine = MachineId.New();
+            // Of an agent that was started anew: nobody has opened it yet.
+            using (var before = new LogStore(_directory, new LogOptions(), _time))
+                before.Of(machine).Append(Instance, LogStream.Stdout, "line 0\n"u8.ToArray(), 0, 1);
+
+            using var start = new Barrier(2);
+            var reading = Task.Run(() =>
+            {
+                start.SignalAndWait();
+                return _logs.Find(machine);
+            });
+            start.SignalAndWait();
+            _logs.Remove(machine);
+            if (await reading is { } log)
+            {
+                var records = await log.ReadAsync(new LogQuery(Follow: false), () => true, CancellationToken.None).ToListAsync(TestContext.Current.CancellationToken);
+                Assert.Equal("line 0\n", Encoding.UTF8.GetString(Assert.Single(records).Data.Span));
+            }
+            Assert.Empty(Directory.EnumerateFileSystemEntries(_directory));
+        }
+    }
+
+    [Fact]
     public async Task A_removed_log_is_found_for_a_moment_and_then_let_go()
     {
         var machine = MachineId.New();
