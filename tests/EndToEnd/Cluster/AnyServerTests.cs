@@ -72,6 +72,8 @@ public sealed class AnyServerTests(AnyServerTests.Bed two) : IClassFixture<AnySe
         var host = _bed.Hosts[1];
         var delay = TimeSpan.FromMilliseconds(300);
         await host.DelayAsync(delay);
+        // A test before this one may have cut it off: both servers know it again.
+        await Until.TrueAsync(async () => (await StatesAsync(host)).All(state => state == NodeStates.Ready));
         var began = TimeProvider.System.GetTimestamp();
 
         var id = (await First.RavelOkAsync("run", "-d", "--constraint", $"host={host.Name}", _bed.Busybox, "sh", "-c", "sleep infinity")).Trim();
